@@ -1,0 +1,43 @@
+//! The chassis against real parts: databases, the bus, HTTP.
+
+mod bus;
+mod http;
+mod messaging;
+
+use bigdata_chassis::db::Migrations;
+use bigdata_common::ClusterId;
+use bigdata_common::event::{Envelope, Event};
+use bigdata_common::{EventId, Timestamp};
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+static TABLES: sqlx::migrate::Migrator = sqlx::migrate!("tests/migrations");
+
+/// Tables for the tests' own facts, on both engines.
+pub(crate) const MIGRATIONS: Migrations = Migrations { postgres: &TABLES, sqlite: &TABLES };
+
+/// A cluster that exists in names only.
+pub(crate) fn cluster() -> ClusterId {
+    ClusterId::parse_any("clusters/local/reference/1.0.0/1").expect("a valid name")
+}
+
+/// An event with an id of its own.
+pub(crate) fn envelope() -> Envelope {
+    Envelope {
+        id: EventId(uuid::Uuid::now_v7()),
+        cluster_id: cluster(),
+        revision: 1,
+        at: Timestamp::from_millis(0),
+        traceparent: None,
+        event: Event::ClusterRegistered {},
+    }
+}
+
+/// Waits until `condition` holds; fails the test after 10 s.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,125 @@
+//! Outbox, relay, inbox and consumer together, on both databases and a hostile bus.
+
+use crate::{MIGRATIONS, cluster, eventually};
+use bigdata_chassis::bus::Bus;
+use bigdata_chassis::bus::embedded::EmbeddedBus;
+use bigdata_chassis::messaging::consumer::{self, HandleError, Handler};
+use bigdata_chassis::messaging::relay::Relay;
+use bigdata_chassis::messaging::{inbox, outbox};
+use bigdata_chassis::{Clock, Db, Tasks, on_db, on_tx, testing};
+use bigdata_common::Timestamp;
+use bigdata_common::event::{Envelope, Event};
+use std::sync::Arc;
+use std::time::Duration;
+
+const KINDS: &[&str] = &["cluster.registered.v1", "cluster.changed.v1"];
+
+/// Counts each event once; an event of the kind `changed` is poison.
+struct Counter(Db);
+
+#[async_trait::async_trait]
+impl Handler for Counter {
+    async fn handle(&self, envelope: &Envelope) -> Result<(), HandleError> {
+        if envelope.event == (Event::ClusterChanged {}) {
+            return Err(HandleError::Poison("nobody can read this".to_owned()));
+        }
+        let mut tx = self.0.begin().await?;
+        if inbox::first_time(&mut tx, envelope.id, Timestamp::from_millis(1)).await? {
+            on_tx!(tx, connection => sqlx::query(
+                    "INSERT INTO handled (event_id, times) VALUES ($1, 1) \
+                     ON CONFLICT (event_id) DO UPDATE SET times = handled.times + 1")
+                .bind(envelope.id.to_string())
+                .execute(connection)
+                .await
+                .map(drop))?;
+        }
+        tx.commit().await.map_err(HandleError::from)
+    }
+}
+
+async fn count(db: &Db, query: &'static str) -> i64 {
+    on_db!(db, pool => sqlx::query_scalar(query).fetch_one(pool).await).unwrap()
+}
+
+async fn enqueue(db: &Db, event: Event) {
+    let mut tx = db.begin().await.unwrap();
+    outbox::enqueue(&mut tx, &cluster(), 1, Timestamp::from_millis(0), event).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn every_event_is_handled_once_on_a_hostile_bus() {
+    let seed = rand::random();
+    eprintln!("seed {seed}");
+    let folder = tempfile::tempdir().unwrap();
+    for db in testing::databases(folder.path(), MIGRATIONS).await {
+        let bus: Arc<dyn Bus> = Arc::new(EmbeddedBus::hostile(seed));
+        let tasks = Tasks::new();
+        let counter = Arc::new(Counter(db.clone()));
+        consumer::spawn("counter", KINDS, &bus, db.clone(), Clock::system(), &tasks, counter).await.unwrap();
+        Relay::new(db.clone(), bus, Clock::system()).spawn(&tasks);
+        for _ in 0..100 {
+            enqueue(&db, Event::ClusterRegistered {}).await;
+        }
+        eventually("100 events are handled", async || count(&db, "SELECT COUNT(*) FROM handled").await == 100).await;
+        eventually("the outbox is empty", async || count(&db, "SELECT COUNT(*) FROM outbox").await == 0).await;
+        assert_eq!(count(&db, "SELECT MAX(times) FROM handled").await, 1);
+        assert!(tasks.shut_down(Duration::from_secs(5)).await);
+    }
+}
+
+#[tokio::test]
+async fn poison_is_parked_with_its_reason_and_blocks_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for db in testing::databases(folder.path(), MIGRATIONS).await {
+        let bus: Arc<dyn Bus> = Arc::new(EmbeddedBus::new());
+        let tasks = Tasks::new();
+        let counter = Arc::new(Counter(db.clone()));
+        consumer::spawn("counter", KINDS, &bus, db.clone(), Clock::system(), &tasks, counter).await.unwrap();
+        let relay = Relay::new(db.clone(), bus, Clock::system());
+        enqueue(&db, Event::ClusterChanged {}).await;
+        enqueue(&db, Event::ClusterRegistered {}).await;
+        assert_eq!(relay.step().await.unwrap(), 2);
+        assert_eq!(count(&db, "SELECT COUNT(*) FROM handled").await, 1);
+        let parked = "SELECT COUNT(*) FROM parked WHERE reason LIKE 'nobody can read this'";
+        assert_eq!(count(&db, parked).await, 1);
+        assert!(tasks.shut_down(Duration::from_secs(5)).await);
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_nobody_confirmed_stays_in_the_outbox() {
+    let folder = tempfile::tempdir().unwrap();
+    for db in testing::databases(folder.path(), MIGRATIONS).await {
+        let bus = Arc::new(EmbeddedBus::new());
+        let mut queue = bus.subscribe("queue", KINDS).await.unwrap();
+        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
+        let relay = Arc::new(Relay::new(db.clone(), bus, clock.clone()));
+        enqueue(&db, Event::ClusterRegistered {}).await;
+        let stepping = tokio::spawn({
+            let relay = Arc::clone(&relay);
+            async move { relay.step().await.is_err() }
+        });
+        // The consumer dies with the delivery in its hands.
+        drop(queue.next().await.unwrap());
+        assert!(stepping.await.unwrap());
+        assert_eq!(count(&db, "SELECT COUNT(*) FROM outbox").await, 1);
+        // Past the lease it is published again.
+        clock.advance_millis(60_000);
+        let acknowledging = tokio::spawn(async move { queue.next().await.unwrap().ack().await });
+        assert_eq!(relay.step().await.unwrap(), 1);
+        acknowledging.await.unwrap();
+        assert_eq!(count(&db, "SELECT COUNT(*) FROM outbox").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_transaction_that_did_not_commit_is_published() {
+    let folder = tempfile::tempdir().unwrap();
+    for db in testing::databases(folder.path(), MIGRATIONS).await {
+        let mut tx = db.begin().await.unwrap();
+        outbox::enqueue(&mut tx, &cluster(), 1, Timestamp::from_millis(0), Event::ClusterRegistered {}).await.unwrap();
+        drop(tx);
+        eventually("the rollback is done", async || count(&db, "SELECT COUNT(*) FROM outbox").await == 0).await;
+    }
+}
