@@ -1,0 +1,212 @@
+//! What the node's processes are started with: command, environment, bounds.
+
+use crate::folder::{Folder, Owner};
+use crate::late::{LateValueError, Values};
+use bigdata_common::Name;
+use bigdata_common::blueprint::Command;
+use bigdata_common::internal::NodeSpecification;
+use bigdata_sandbox::{Identity, Profile, Spec, UserEntry};
+use nix::sys::resource::{Resource, getrlimit};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Names the attempt in every process of the node: what is found by it belongs to this node and no other.
+pub const ATTEMPT_VARIABLE: &str = "BIGDATA_NODE_ATTEMPT";
+
+/// The name of the workload's user, where it has one of its own. The same on every node of a cluster.
+const USER_NAME: &str = "bigdata";
+/// Where the system's commands are.
+const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Processes and threads of one node, as far as the machine can bound them.
+const PROCESSES_MAX: u64 = 16_384;
+/// Open files of one process.
+const OPEN_FILES_MAX: u64 = 65_536;
+
+/// A node with its folder: all that its processes are made from.
+pub struct Surroundings {
+    /// What the framework said.
+    pub node: NodeSpecification,
+    /// Where its things are.
+    pub folder: Folder,
+    /// Its own user, where it has one.
+    pub owner: Option<Owner>,
+}
+
+impl Surroundings {
+    /// Late values of this node.
+    pub fn values(&self) -> Values<'_> {
+        Values { node: &self.node, disks: &self.folder.disks }
+    }
+
+    /// The environment of the node's processes, late values filled in.
+    ///
+    /// # Errors
+    /// When a late value is not known.
+    pub fn environment(&self) -> Result<BTreeMap<String, String>, LateValueError> {
+        let node = &self.node;
+        let user = self.owner.map_or_else(own_user, |_| USER_NAME.to_owned());
+        let mut environment: BTreeMap<String, String> = [
+            ("PATH", search_path()),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("HOME", self.folder.work().display().to_string()),
+            ("TMPDIR", self.folder.tmp().display().to_string()),
+            ("LOGNAME", user.clone()),
+            ("USER", user),
+            ("BIGDATA_NODE", node.node.to_string()),
+            ("BIGDATA_NODE_DN", node.cluster.dn().node(&node.node)),
+            ("BIGDATA_ADDRESS", node.address.clone()),
+            ("CLUSTERDN", node.cluster.dn().to_string()),
+            ("CLUSTERID", node.cluster.to_string()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+        for (name, path) in &self.folder.disks {
+            environment.insert(variable("BIGDATA_DISK_", name), path.display().to_string());
+        }
+        for (name, port) in &node.ports {
+            environment.insert(variable("BIGDATA_PORT_", name), port.to_string());
+        }
+        for (name, value) in &node.blueprint.env {
+            environment.insert(name.clone(), self.values().fill(value)?);
+        }
+        environment.insert(ATTEMPT_VARIABLE.to_owned(), node.attempt.id.to_string());
+        Ok(environment)
+    }
+
+    /// The argument list of a command, late values filled in.
+    ///
+    /// # Errors
+    /// When a late value is not known.
+    pub fn arguments(&self, command: &Command) -> Result<Vec<String>, LateValueError> {
+        let values = self.values();
+        match command {
+            Command::Arguments(arguments) => arguments.iter().map(|word| values.fill(word)).collect(),
+            Command::Shell(line) => Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), values.fill(line)?]),
+        }
+    }
+
+    /// A process of the node: in its environment, folder, user and bounds. `group` tells it from its siblings.
+    ///
+    /// # Errors
+    /// When a late value of the environment is not known.
+    pub fn process(&self, arguments: Vec<String>, group: &str) -> Result<Spec, LateValueError> {
+        let mut spec = Spec::new(Profile::Workload, arguments);
+        spec.label = format!("{} {group}", self.node.cluster.dn().node(&self.node.node));
+        spec.directory = self.folder.work();
+        spec.environment = self.environment()?;
+        spec.hosts_file = Some(self.folder.hosts());
+        spec.private_tmp = self.private_tmp();
+        spec.limits.memory_bytes = Some(self.memory_bytes());
+        spec.limits.processes = Some(PROCESSES_MAX);
+        spec.limits.open_files = open_files_max();
+        spec.cgroup = Some(format!("bigdata-{}-{group}", self.node.attempt.id));
+        if let Some(owner) = self.owner {
+            spec.identity = Some(Identity { uid: owner.uid, gid: owner.gid });
+            spec.user_entry = Some(UserEntry { name: USER_NAME.to_owned(), home: self.folder.work() });
+        }
+        Ok(spec)
+    }
+
+    /// A process that is ended after `limit`, and at once when it is no longer wanted.
+    ///
+    /// # Errors
+    /// When a late value of the environment is not known.
+    pub fn short_process(&self, arguments: Vec<String>, group: &str, limit: Duration) -> Result<Spec, LateValueError> {
+        let mut spec = self.process(arguments, group)?;
+        spec.limits.wall_clock = Some(limit);
+        spec.grace = Duration::from_secs(1);
+        Ok(spec)
+    }
+
+    /// What the node's processes see as `/tmp`: many programs write there whatever TMPDIR says. Where the node itself
+    /// lies below `/tmp`, that would hide it.
+    fn private_tmp(&self) -> Option<PathBuf> {
+        let mut paths = self.folder.disks.values().chain([&self.folder.root]);
+        (!paths.any(|path| path.starts_with("/tmp"))).then(|| self.folder.tmp())
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.node.blueprint.mem.saturating_mul(1 << 20)
+    }
+}
+
+/// What may be asked for here: servers want more than the 1024 that are usual.
+fn open_files_max() -> Option<u64> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    Some(hard.min(OPEN_FILES_MAX))
+}
+
+/// Where commands are found: first in the folder of this program, so that every node can run `bigdata`.
+fn search_path() -> String {
+    let own_folder =
+        std::env::current_exe().ok().and_then(|program| program.parent().map(|it| it.display().to_string()));
+    own_folder.map_or_else(|| SYSTEM_PATH.to_owned(), |folder| format!("{folder}:{SYSTEM_PATH}"))
+}
+
+fn own_user() -> String {
+    let uid = nix::unistd::geteuid();
+    nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+/// A variable for something named: letters in upper case, everything else as `_`.
+fn variable(prefix: &str, name: &Name) -> String {
+    let upper = name.as_str().chars().map(|character| match character {
+        'a'..='z' => character.to_ascii_uppercase(),
+        '0'..='9' => character,
+        _ => '_',
+    });
+    prefix.chars().chain(upper).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{name, specification};
+    use indexmap::IndexMap;
+
+    fn surroundings() -> Surroundings {
+        let mut node = specification();
+        node.blueprint.env.insert("DSN".into(), "@{address}:@{port:sql}".into());
+        let disks = IndexMap::from([(name("data-1.x"), "/volumes/7".into())]);
+        Surroundings { node, folder: Folder { root: "/sandbox".into(), disks }, owner: Some(Owner { uid: 7, gid: 7 }) }
+    }
+
+    #[test]
+    fn the_environment_is_the_nodes_own() {
+        let environment = surroundings().environment().unwrap();
+        for (variable, value) in [
+            ("HOME", "/sandbox/work"),
+            ("TMPDIR", "/sandbox/tmp"),
+            ("USER", "bigdata"),
+            ("BIGDATA_NODE", "db0"),
+            ("BIGDATA_NODE_DN", "clusters/alice/mariadb/10.11/1/nodes/db0"),
+            ("BIGDATA_ADDRESS", "127.0.0.1"),
+            ("CLUSTERDN", "clusters/alice/mariadb/10.11/1"),
+            ("CLUSTERID", "clusters--alice--mariadb--10__11--1"),
+            ("BIGDATA_DISK_DATA_1_X", "/volumes/7"),
+            ("BIGDATA_PORT_SQL", "3306"),
+            ("DSN", "127.0.0.1:3306"),
+        ] {
+            assert_eq!(environment.get(variable).map(String::as_str), Some(value), "{variable}");
+        }
+        assert!(!environment.contains_key("CARGO"), "nothing is inherited");
+    }
+
+    #[test]
+    fn commands_as_lists_and_lines() {
+        let node = surroundings();
+        let list = Command::Arguments(vec!["a".into(), "@{port:sql}".into()]);
+        assert_eq!(node.arguments(&list).unwrap(), ["a", "3306"]);
+        let line = Command::Shell("exec a @{address}".into());
+        assert_eq!(node.arguments(&line).unwrap(), ["/bin/sh", "-c", "exec a 127.0.0.1"]);
+        let spec = node.process(vec!["a".into()], "workload").unwrap();
+        assert_eq!(spec.limits.memory_bytes, Some(256 << 20));
+        assert_eq!(spec.identity, Some(Identity { uid: 7, gid: 7 }));
+        assert_eq!(spec.private_tmp, Some("/sandbox/tmp".into()));
+        let mut below_tmp = surroundings();
+        below_tmp.folder.root = "/tmp/node".into();
+        assert_eq!(below_tmp.process(vec!["a".into()], "workload").unwrap().private_tmp, None);
+    }
+}

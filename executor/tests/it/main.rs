@@ -1,0 +1,8 @@
+//! The whole executor process, driven over the APIs that it speaks.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, and so may what only tests call")]
+
+mod control;
+mod harness;
+mod life;
+mod platform;
