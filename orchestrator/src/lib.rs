@@ -1,0 +1,57 @@
+//! Orchestrator service: runs the products' scripts and keeps what they say.
+//!
+//! [`plan`] decides from the registry's truth and the known runs what to do; `reconcile` asks, compares and acts; `run`
+//! drives one script from its claim to its end; `reach` is what the script can do meanwhile; `logs` tells what it wrote.
+//!
+//! **Invariant:** a run is driven by whoever holds its cluster's lease, and by nobody else.
+//! **Invariant:** an attempt begins only when the tree of the one before is gone.
+//! **Invariant:** no secret value is stored in the clear, in the log or among the outputs.
+//!
+//! # The script
+//! It is run as `SCRIPT ACTION` by its `#!` line (without one: python3; a Fabric 1 fabfile: `fab --fabfile SCRIPT ACTION`)
+//! in a directory of its own, without network unless the product was given it. Its whole environment is `PATH` (with
+//! `bigdata` in front), `HOME`, `TMPDIR`, `LANG`, `CLUSTERDN`, `CLUSTERID`, `BIGDATA_ACTION`, `BIGDATA_CLUSTER` (path of a
+//! JSON document, see [`document::Document`]), `BIGDATA_RUN` (the same over repeats), `BIGDATA_ATTEMPT` (from 1),
+//! `BIGDATA_SOCKET` and `BIGDATA_TOKEN`. A registry's run request carries no event yet, so `BIGDATA_EVENT` is not set.
+//!
+//! Exit code 0 is success. Exit code 64 (`EX_USAGE` of sysexits.h) says that the script does not know the action: for an
+//! optional action that is no error ([`bigdata_common::event::RunResult::Absent`]). Any other end is a failure, whose reason
+//! is the last line that the script wrote, to standard error where it wrote there. A run that is interrupted by the end of
+//! this service is begun again: scripts must be idempotent.
+//!
+//! # The script's socket
+//! HTTP/1.1 on the Unix socket `BIGDATA_SOCKET` (any `Host`), each request with `Authorization: Bearer $BIGDATA_TOKEN`.
+//! Both end with the attempt. Errors are `application/problem+json`. Only the run's own cluster can be reached.
+//!
+//! | method, path | body | answer |
+//! |---|---|---|
+//! | `GET /v1/cluster` | | 200, the document of `BIGDATA_CLUSTER` as it is now |
+//! | `POST /v1/nodes/{node}/exec` | [`bigdata_common::internal::ExecRequest`] | 200, a stream of [`bigdata_common::internal::ExecFrame`] lines |
+//! | `PUT /v1/nodes/{node}/files?path=&mode=&late=` | the content | the gateway's |
+//! | `GET /v1/nodes/{node}/files?path=` | | the content |
+//! | `POST /v1/nodes/{node}/{start,stop,restart}` | none | the gateway's |
+//! | `GET /v1/nodes/{node}/{health,logs,stats}` | | the gateway's |
+//! | `POST /v1/progress` | `{"percent": 0-100, "message": text}` | 204 |
+//! | `POST /v1/output` | `{"key": text, "value": text, "secret": false, "endpoint": role or null}` | 204 |
+//!
+//! `endpoint` is a role (`""` where there is but one) for an address at which the cluster is reached, `null` for any other
+//! value. What is below `/v1/nodes` is forwarded to the gateway on behalf of the cluster's owner, piece by piece.
+
+pub mod document;
+mod error;
+mod logs;
+mod outputs;
+pub mod plan;
+mod reach;
+mod reconcile;
+mod registry;
+mod retention;
+mod run;
+mod service;
+pub mod settings;
+mod slots;
+mod store;
+
+pub use error::BuildError;
+pub use service::{MIGRATIONS, build};
+pub use settings::Settings;

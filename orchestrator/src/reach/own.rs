@@ -1,0 +1,106 @@
+//! What the orchestrator answers by itself: the cluster's document, progress, outputs.
+
+use super::Reach;
+use super::wire::{Answer, json, json_body, nothing};
+use crate::document::document;
+use crate::store::{StoreError, StoredOutput};
+use bigdata_chassis::http::ApiError;
+use bigdata_common::api::problem::ProblemCode;
+use bigdata_common::event::EndpointRole;
+use hyper::Request;
+use hyper::body::Incoming;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// Progress and outputs are told no more often than this; whoever is quicker waits for the answer.
+const TELLING_PAUSE: Duration = Duration::from_millis(100);
+const MESSAGE_MAX: usize = 1000;
+const KEY_MAX: usize = 128;
+const VALUE_MAX: usize = 64 << 10;
+
+/// Body of `POST /v1/progress`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Progress {
+    percent: u8,
+    #[serde(default)]
+    message: String,
+}
+
+/// Body of `POST /v1/output`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Published {
+    key: String,
+    value: String,
+    #[serde(default)]
+    secret: bool,
+    #[serde(default)]
+    endpoint: Option<String>,
+}
+
+/// `GET /v1/cluster`.
+pub(super) async fn cluster(reach: &Reach) -> Result<Answer, ApiError> {
+    let material = reach.context.registry.material(&reach.claim.cluster, reach.claim.revision).await;
+    let material = material.map_err(|error| ApiError::unavailable("the registry does not answer; try again", error))?;
+    let published = reach.context.store.outputs_of(&reach.claim.cluster).await.map_err(refused)?;
+    json(&document(&material, &published))
+}
+
+/// `POST /v1/progress`.
+pub(super) async fn progress(reach: &Reach, request: Request<Incoming>) -> Result<Answer, ApiError> {
+    let Progress { percent, message } = json_body(request).await?;
+    if percent > 100 || message.len() > MESSAGE_MAX {
+        let detail = format!("percent is 0 to 100, message has at most {MESSAGE_MAX} bytes");
+        return Err(ApiError::new(ProblemCode::InvalidField, detail));
+    }
+    let message = reach.mask.text(&message);
+    slow_down(reach).await;
+    reach.context.store.progress(&reach.claim, percent, &message).await.map_err(refused)?;
+    reach.log.platform_line(format!("{percent} %: {message}")).await;
+    Ok(nothing())
+}
+
+/// `POST /v1/output`.
+pub(super) async fn output(reach: &Reach, request: Request<Incoming>) -> Result<Answer, ApiError> {
+    let Published { key, value, secret, endpoint } = json_body(request).await?;
+    let is_allowed = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
+    if key.is_empty() || key.len() > KEY_MAX || !key.chars().all(is_allowed) {
+        let detail = format!("a key has 1 to {KEY_MAX} letters, digits, '.', '_' and '-', not {key:?}");
+        return Err(ApiError::new(ProblemCode::InvalidField, detail));
+    }
+    let role_fits = endpoint.as_ref().is_none_or(|role| role.len() <= KEY_MAX && role.chars().all(is_allowed));
+    if value.len() > VALUE_MAX || value.contains('\0') || !role_fits {
+        let detail = format!(
+            "a value has at most {VALUE_MAX} bytes and no NUL, a role at most {KEY_MAX} letters, digits, '.', '_' and '-'"
+        );
+        return Err(ApiError::new(ProblemCode::InvalidField, detail));
+    }
+    if secret {
+        reach.mask.add(&value);
+    }
+    let published = StoredOutput { key, value, secret, endpoint: endpoint.map(|role| EndpointRole { role }) };
+    slow_down(reach).await;
+    reach.context.store.publish(&reach.claim, &published).await.map_err(refused)?;
+    let what = if published.endpoint.is_some() { "endpoint" } else { "output" };
+    let line = format!("{what} {} = {}", published.key, published.value.lines().next().unwrap_or_default());
+    reach.log.platform_line(reach.mask.text(&line)).await;
+    Ok(nothing())
+}
+
+/// Waits until the attempt may tell something again.
+async fn slow_down(reach: &Reach) {
+    let mut next = reach.progress_at.lock().await;
+    tokio::time::sleep_until(*next).await;
+    *next = tokio::time::Instant::now() + TELLING_PAUSE;
+}
+
+fn refused(error: StoreError) -> ApiError {
+    match error {
+        StoreError::Overtaken => {
+            ApiError::new(ProblemCode::Unauthenticated, "this attempt is over: another one has taken its place")
+        }
+        StoreError::Database(error) => error.into(),
+        other => ApiError::internal(other),
+    }
+}

@@ -1,0 +1,222 @@
+//! Compares what the registry wants with the runs that are known, and acts. Events only say where to look.
+
+use crate::plan::{Driven, KnownRun, Phase, Step, plan};
+use crate::registry::Registry;
+use crate::run::Drive;
+use crate::service::Context;
+use crate::store::{Claim, Lease, StoreError, StoredRun};
+use bigdata_chassis::http::ClientError;
+use bigdata_chassis::messaging::consumer::{HandleError, Handler};
+use bigdata_common::event::Envelope;
+use bigdata_common::internal::ClusterState;
+use bigdata_common::{ClusterId, RunId};
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// The clusters that are to be looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Dirty {
+    clusters: Mutex<BTreeSet<ClusterId>>,
+    hint: Notify,
+}
+
+impl Dirty {
+    /// Look at this cluster soon.
+    pub(crate) fn add(&self, cluster: ClusterId) {
+        self.clusters.lock().unwrap_or_else(PoisonError::into_inner).insert(cluster);
+        self.hint.notify_one();
+    }
+
+    fn take(&self) -> BTreeSet<ClusterId> {
+        std::mem::take(&mut *self.clusters.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Takes events as hints. The truth is read afterwards, so that it does no harm when one comes twice, late or never.
+pub(crate) struct Events(pub(crate) Arc<Dirty>);
+
+#[async_trait::async_trait]
+impl Handler for Events {
+    async fn handle(&self, envelope: &Envelope) -> Result<(), HandleError> {
+        self.0.add(envelope.cluster_id.clone());
+        Ok(())
+    }
+}
+
+/// Why a cluster could not be looked at; the timer tries again.
+#[derive(Debug, thiserror::Error)]
+enum ReconcileError {
+    #[error("the registry cannot be asked")]
+    Registry(#[from] ClientError),
+    #[error("the runs cannot be read or written")]
+    Store(#[from] StoreError),
+}
+
+/// Looks at every cluster at once and then on a timer, and at single ones on hints, until the service ends.
+pub(crate) async fn forever(context: Context) {
+    let interval = Duration::from_millis(context.settings.reconcile_interval_ms.max(100));
+    let stop = context.tasks.token();
+    let mut sweep_at = tokio::time::Instant::now();
+    loop {
+        let result = tokio::select! {
+            () = stop.cancelled() => return,
+            () = context.dirty.hint.notified() => {
+                for cluster in context.dirty.take() {
+                    log_failure(&cluster, reconcile(&context, &cluster).await);
+                }
+                Ok(())
+            }
+            () = tokio::time::sleep_until(sweep_at) => {
+                let result = sweep(&context).await;
+                sweep_at = tokio::time::Instant::now() + interval;
+                result
+            }
+        };
+        if let Err(error) = result {
+            tracing::warn!(error = &error as &dyn Error, "the clusters could not be looked at");
+        }
+    }
+}
+
+fn log_failure(cluster: &ClusterId, result: Result<(), ReconcileError>) {
+    if let Err(error) = result {
+        tracing::warn!(cluster.id = %cluster, error = &error as &dyn Error, "a cluster could not be looked at");
+    }
+}
+
+/// Every cluster that wants a run, and every one that has a run without an end.
+async fn sweep(context: &Context) -> Result<(), ReconcileError> {
+    let mut unfinished: BTreeSet<ClusterId> = context.store.unfinished().await?.into_iter().collect();
+    for state in every_cluster(&context.registry).await? {
+        if unfinished.remove(&state.cluster) || state.run.is_some() {
+            let cluster = state.cluster.clone();
+            log_failure(&cluster, act(context, &cluster, Some(&state)).await);
+        }
+    }
+    // The registry no longer lists these.
+    for cluster in unfinished {
+        log_failure(&cluster, reconcile(context, &cluster).await);
+    }
+    Ok(())
+}
+
+async fn every_cluster(registry: &Registry) -> Result<Vec<ClusterState>, ClientError> {
+    let mut clusters = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = registry.page(after.as_deref()).await?;
+        clusters.extend(page.clusters);
+        match page.next {
+            Some(next) if Some(&next) != after.as_ref() => after = Some(next),
+            _ => return Ok(clusters),
+        }
+    }
+}
+
+async fn reconcile(context: &Context, cluster: &ClusterId) -> Result<(), ReconcileError> {
+    let state = context.registry.state(cluster).await?;
+    act(context, cluster, state.as_ref()).await
+}
+
+async fn act(context: &Context, cluster: &ClusterId, state: Option<&ClusterState>) -> Result<(), ReconcileError> {
+    loop {
+        let runs = context.store.runs_of(cluster).await?;
+        let lease = context.store.lease(cluster).await?;
+        let known: Vec<KnownRun> = runs.iter().map(|run| known(context, run, lease.as_ref())).collect();
+        let steps = plan(state, &known, context.store.clock.now());
+        let mut created = false;
+        for step in steps {
+            match (step, state) {
+                (Step::Create(request), Some(state)) => {
+                    context.store.create_run(state, &request).await?;
+                    created = true;
+                }
+                // The plan creates nothing for a cluster that is not there.
+                (Step::Create(_), None) => {}
+                (Step::Drive(id), _) => drive(context, find(&runs, id), lease.as_ref()).await?,
+                (Step::Cancel(id), _) => cancel(context, id).await?,
+                (Step::SayAgain(id), _) => {
+                    let run = find(&runs, id);
+                    if let Some((run, result)) = run.and_then(|run| Some((run, run.result.clone()?))) {
+                        context.store.say_again(run, result).await?;
+                    }
+                }
+            }
+        }
+        if !created {
+            return Ok(());
+        }
+    }
+}
+
+fn find(runs: &[StoredRun], id: RunId) -> Option<&StoredRun> {
+    runs.iter().find(|run| run.run.run == id)
+}
+
+fn known(context: &Context, run: &StoredRun, lease: Option<&Lease>) -> KnownRun {
+    let id = run.run.run;
+    let is_here = || context.active.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id);
+    let is_claimed = |lease: &&Lease| {
+        lease.run_id == id.to_string()
+            && lease.is_good(context.store.clock.now())
+            && !context.owner.knows_as_gone(&lease.owner)
+    };
+    let phase = match &run.result {
+        Some(result) => Phase::Ended { result: result.clone(), said_at: run.said_at },
+        None if is_here() => Phase::Unfinished { driven: Driven::Here },
+        None if lease.filter(is_claimed).is_some() => Phase::Unfinished { driven: Driven::Elsewhere },
+        None => Phase::Unfinished { driven: Driven::Nobody },
+    };
+    KnownRun { id, operation: run.run.operation, action: run.run.action.clone(), generation: run.run.generation, phase }
+}
+
+async fn cancel(context: &Context, id: RunId) -> Result<(), StoreError> {
+    if let Some(cancel) = context.active.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
+        cancel.cancel();
+    }
+    context.store.want_cancel(id).await
+}
+
+/// Claims a run, and drives it in the background, if there is a place and nobody else has its cluster.
+async fn drive(context: &Context, run: Option<&StoredRun>, lease: Option<&Lease>) -> Result<(), ReconcileError> {
+    let Some(run) = run else { return Ok(()) };
+    if context.tasks.token().is_cancelled() {
+        return Ok(());
+    }
+    // Without a place the run waits: whoever leaves one looks for it.
+    let Some(slot) = context.slots.take() else { return Ok(()) };
+    let gone = lease.map(|lease| lease.owner.as_str()).filter(|owner| context.owner.knows_as_gone(owner));
+    let owner = context.owner.text.clone();
+    let lease_ms = context.settings.lease_ms;
+    let id = run.run.run;
+    if !context.store.claim(&run.cluster, id, &owner, lease_ms, gone.unwrap_or_default()).await? {
+        return Ok(());
+    }
+    let cancel = CancellationToken::new();
+    context.active.lock().unwrap_or_else(PoisonError::into_inner).insert(id, cancel.clone());
+    let claim = Claim { cluster: run.cluster.clone(), revision: run.revision, run: run.run.clone(), owner };
+    let cluster = run.cluster.clone();
+    let drive = Drive { context: context.clone(), stored: run.clone(), claim, slot, cancel };
+    let context_after = context.clone();
+    context.tasks.spawn("script run", async move {
+        let is_over = drive.run().await;
+        context_after.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        if is_over {
+            look_further(&context_after, cluster).await;
+        }
+    });
+    Ok(())
+}
+
+/// A place is free: what waited for it, or for the end of this cluster's run, may begin.
+async fn look_further(context: &Context, cluster: ClusterId) {
+    context.dirty.add(cluster);
+    match context.store.unfinished().await {
+        Ok(clusters) => clusters.into_iter().for_each(|cluster| context.dirty.add(cluster)),
+        Err(error) => tracing::warn!(error = &error as &dyn Error, "waiting runs wait for the timer"),
+    }
+}

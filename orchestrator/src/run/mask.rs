@@ -1,0 +1,92 @@
+//! Takes secret values out of what is stored.
+
+use super::lines::Line;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// What stands in a secret's place.
+pub(crate) const MASK: &str = "********";
+/// Shorter values are no secrets, and masking them would make a log unreadable.
+const LENGTH_MIN: usize = 3;
+/// Lines of a secret of several lines are masked from this length on.
+const PART_LENGTH_MIN: usize = 8;
+
+/// The secret values that a script knows. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct Mask(Arc<RwLock<Vec<String>>>);
+
+impl Mask {
+    /// Masks these values.
+    pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
+        let mask = Self::default();
+        values.into_iter().for_each(|value| mask.add(value));
+        mask
+    }
+
+    /// Masks one more value: as it is, as it stands in JSON, and each line of it.
+    pub(crate) fn add(&self, value: &str) {
+        let json = serde_json::to_string(value).unwrap_or_default();
+        let lines = value.lines().map(str::trim).filter(|line| value.contains('\n') && line.len() >= PART_LENGTH_MIN);
+        let inner = json.get(1..json.len().saturating_sub(1)).unwrap_or_default();
+        let whole = [value.trim(), inner].into_iter().filter(|text| text.len() >= LENGTH_MIN);
+        let mut texts = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        texts.extend(whole.chain(lines).map(str::to_owned));
+        // The longer first: one secret may be a part of another.
+        texts.sort_by(|left, right| right.len().cmp(&left.len()).then_with(|| left.cmp(right)));
+        texts.dedup();
+    }
+
+    /// The text without secrets.
+    pub(crate) fn text(&self, text: &str) -> String {
+        let secrets = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut masked = text.to_owned();
+        for secret in secrets.iter().filter(|secret| text.contains(secret.as_str())) {
+            masked = masked.replace(secret.as_str(), MASK);
+        }
+        masked
+    }
+
+    /// The line without secrets, nor the beginning of one at the place where it was cut.
+    pub(crate) fn line(&self, line: &Line) -> String {
+        if !line.is_cut {
+            return self.text(&line.text);
+        }
+        let secrets = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let begun = |secret: &String| {
+            let ends = secret.char_indices().map(|(at, _)| at).skip(1).collect::<Vec<_>>();
+            ends.into_iter().rev().find(|end| line.text.ends_with(&secret[..*end])).unwrap_or(0)
+        };
+        let dropped = secrets.iter().map(begun).max().unwrap_or(0);
+        drop(secrets);
+        self.text(&line.text[..line.text.len() - dropped])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_come_through() {
+        let mask = Mask::of(["hunter2", "hunter2-long", "a\"b c", "-----BEGIN\nfirst-of-key\nx\n", "ab", ""]);
+        for (text, expected) in [
+            ("the password is hunter2.", "the password is ********."),
+            ("hunter2-long hunter2", "******** ********"),
+            (r#"{"p":"a\"b c"}"#, r#"{"p":"********"}"#),
+            ("line first-of-key of it", "line ******** of it"),
+            ("ab", "ab"),
+        ] {
+            assert_eq!(mask.text(text), expected);
+        }
+        mask.add("later");
+        assert_eq!(mask.text("see later"), "see ********");
+    }
+
+    #[test]
+    fn a_cut_line_does_not_end_in_the_beginning_of_a_secret() {
+        let mask = Mask::of(["hunter2"]);
+        let cut = |text: &str| mask.line(&Line { text: text.into(), is_cut: true });
+        assert_eq!(cut("password hunt"), "password ");
+        assert_eq!(cut("hunter2 hunter2"), "******** ********");
+        assert_eq!(cut("plain"), "plain");
+    }
+}

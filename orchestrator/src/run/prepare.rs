@@ -1,0 +1,71 @@
+//! What a script finds when it begins: its directory, its files, its environment, its bounds.
+
+use super::command::{Kind, SEARCH_PATH};
+use super::directory::{Directory, path_of};
+use crate::document::Document;
+use crate::service::Context;
+use crate::store::Claim;
+use bigdata_chassis::secret::Token;
+use bigdata_sandbox::{Filesystem, Identity, Network, Profile, Spec};
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+/// What an attempt is made of.
+pub(crate) struct Attempt<'a> {
+    pub(crate) claim: &'a Claim,
+    pub(crate) document: &'a Document,
+    pub(crate) script: &'a str,
+    pub(crate) reach_network: bool,
+    pub(crate) time_left: Duration,
+    pub(crate) token: &'a Token,
+    /// The user that it runs as, where the service may choose.
+    pub(crate) uid: Option<u32>,
+}
+
+/// Makes the directory with the script and its document, and says how the script is run. The socket is made next, by
+/// whoever serves it; then the directory is handed over.
+pub(crate) fn prepare(context: &Context, attempt: &Attempt<'_>) -> io::Result<(Directory, Spec)> {
+    let Attempt { claim, document, script, .. } = attempt;
+    let directory = Directory::create(path_of(&context.folders.runs, claim.run.run), attempt.uid)?;
+    let kind = Kind::of(script);
+    let script = directory.write(kind.file_name(), 0o700, script.as_bytes())?;
+    let json = serde_json::to_vec_pretty(document).map_err(io::Error::other)?;
+    let cluster = directory.write("cluster.json", 0o600, &json)?;
+
+    let mut spec = Spec::new(Profile::Script, kind.command(&script, &claim.run.action));
+    spec.label = format!("run {} {}", document.dn, claim.run.action);
+    spec.directory = directory.path().to_owned();
+    let path = |path: std::path::PathBuf| path.display().to_string();
+    spec.environment = BTreeMap::from(
+        [
+            ("PATH", format!("{}:{SEARCH_PATH}", context.folders.bin.display())),
+            ("HOME", path(directory.home())),
+            ("TMPDIR", path(directory.tmp())),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("CLUSTERDN", document.dn.to_string()),
+            ("CLUSTERID", document.id.to_string()),
+            ("BIGDATA_ACTION", claim.run.action.clone()),
+            ("BIGDATA_CLUSTER", path(cluster)),
+            ("BIGDATA_RUN", claim.run.run.to_string()),
+            ("BIGDATA_ATTEMPT", claim.run.attempt.to_string()),
+            ("BIGDATA_SOCKET", path(directory.socket())),
+            ("BIGDATA_TOKEN", attempt.token.expose().to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    spec.allow_read_write(directory.path());
+    if let Filesystem::Only { executable, .. } = &mut spec.filesystem {
+        executable.push(context.folders.bin.clone());
+    }
+    spec.network = if attempt.reach_network { Network::Allowed } else { Network::Denied };
+    spec.identity = attempt.uid.map(|id| Identity { uid: id, gid: id });
+    let limits = &context.settings.limits;
+    spec.limits.wall_clock = Some(attempt.time_left);
+    spec.limits.file_size_bytes = Some(limits.file_bytes);
+    spec.limits.address_space_bytes = Some(limits.address_space_bytes);
+    spec.limits.open_files = Some(limits.open_files);
+    // A limit on processes counts all of a user's: it can be had only where the script has a user of its own.
+    spec.limits.processes = attempt.uid.map(|_| limits.processes);
+    Ok((directory, spec))
+}

@@ -1,0 +1,81 @@
+//! What scripts published.
+
+use super::{Claim, Store, StoreError};
+use bigdata_chassis::{on_db, on_tx};
+use bigdata_common::ClusterId;
+use bigdata_common::event::{EndpointRole, Event, Output};
+
+/// A published value, opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredOutput {
+    pub(crate) key: String,
+    pub(crate) value: String,
+    pub(crate) secret: bool,
+    pub(crate) endpoint: Option<EndpointRole>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    output_key: String,
+    output_value: String,
+    secret: i64,
+    endpoint: i64,
+    role: String,
+}
+
+fn place(cluster: &ClusterId, key: &str) -> String {
+    format!("outputs/{cluster}/{key}")
+}
+
+impl Store {
+    /// Stores a value and tells the registry, a secret one without its value.
+    pub(crate) async fn publish(&self, claim: &Claim, output: &StoredOutput) -> Result<(), StoreError> {
+        let stored = match output.secret {
+            true => self.vault.seal(&place(&claim.cluster, &output.key), &output.value),
+            false => output.value.clone(),
+        };
+        let mut tx = self.db.begin().await?;
+        self.fence(&mut tx, claim).await?;
+        on_tx!(tx, connection => sqlx::query(
+                "INSERT INTO outputs (cluster, output_key, output_value, secret, endpoint, role) \
+                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (cluster, output_key) DO UPDATE SET \
+                 output_value = excluded.output_value, secret = excluded.secret, endpoint = excluded.endpoint, \
+                 role = excluded.role")
+            .bind(claim.cluster.to_string())
+            .bind(output.key.as_str())
+            .bind(stored)
+            .bind(i64::from(output.secret))
+            .bind(i64::from(output.endpoint.is_some()))
+            .bind(output.endpoint.as_ref().map_or("", |endpoint| endpoint.role.as_str()))
+            .execute(connection)
+            .await
+            .map(drop))?;
+        let told = Output {
+            key: output.key.clone(),
+            value: (!output.secret).then(|| output.value.clone()),
+            secret: output.secret,
+            endpoint: output.endpoint.clone(),
+        };
+        self.tell(&mut tx, claim, Event::RunOutput { run: claim.run.clone(), output: told }).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// What a cluster's script has published, by key, secrets opened.
+    pub(crate) async fn outputs_of(&self, cluster: &ClusterId) -> Result<Vec<StoredOutput>, StoreError> {
+        let rows: Vec<Row> = on_db!(self.db, pool => sqlx::query_as(
+                "SELECT output_key, output_value, secret, endpoint, role FROM outputs WHERE cluster = $1 \
+                 ORDER BY output_key")
+            .bind(cluster.to_string())
+            .fetch_all(pool)
+            .await)?;
+        let open = |row: Row| {
+            let value = match row.secret {
+                0 => row.output_value,
+                _ => self.vault.open(&place(cluster, &row.output_key), &row.output_value)?,
+            };
+            let endpoint = (row.endpoint != 0).then_some(EndpointRole { role: row.role });
+            Ok(StoredOutput { key: row.output_key, value, secret: row.secret != 0, endpoint })
+        };
+        rows.into_iter().map(open).collect()
+    }
+}

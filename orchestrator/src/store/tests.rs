@@ -1,0 +1,232 @@
+//! The tables on both engines.
+
+use super::*;
+use crate::service::MIGRATIONS;
+use bigdata_chassis::{on_db, testing};
+use bigdata_common::event::{Envelope, Event, RunRef, RunResult};
+use bigdata_common::internal::{ClusterState, Desired, RunRequest};
+use bigdata_common::status::{ClusterStatus, Termination};
+use bigdata_common::{ClusterId, OperationId, Timestamp};
+use uuid::Uuid;
+
+const LEASE_MS: u64 = 1000;
+
+fn cluster(number: u32) -> ClusterId {
+    format!("clusters--ann--mysql--8__0--{number}").parse().unwrap()
+}
+
+fn request() -> RunRequest {
+    let operation = OperationId(Uuid::now_v7());
+    RunRequest { operation, action: "start".into(), required: true, deadline: Timestamp::from_millis(9_000_000) }
+}
+
+fn state(cluster: ClusterId, run: &RunRequest) -> ClusterState {
+    ClusterState {
+        cluster,
+        revision: 3,
+        generation: 1,
+        status: ClusterStatus::Configuring,
+        desired: Desired::Run,
+        termination: Termination::Wipe,
+        force: false,
+        placement_deadline: None,
+        run: Some(run.clone()),
+        observed: Default::default(),
+    }
+}
+
+async fn stores(folder: &tempfile::TempDir) -> Vec<Store> {
+    let vault = Vault::open_or_create(&folder.path().join("key")).unwrap();
+    let clock = || Clock::manual(Timestamp::from_millis(1_000_000));
+    let databases = testing::databases(folder.path(), MIGRATIONS).await;
+    databases.into_iter().map(|db| Store { db, clock: clock(), vault: vault.clone() }).collect()
+}
+
+/// A run of the cluster, claimed by `owner`.
+async fn claimed(store: &Store, cluster: ClusterId, owner: &str) -> Claim {
+    let wanted = request();
+    store.create_run(&state(cluster.clone(), &wanted), &wanted).await.unwrap();
+    let run = store.runs_of(&cluster).await.unwrap().remove(0);
+    assert!(store.claim(&cluster, run.run.run, owner, LEASE_MS, "").await.unwrap());
+    Claim { cluster, revision: run.revision, run: run.run, owner: owner.into() }
+}
+
+async fn told(store: &Store) -> Vec<Event> {
+    let texts: Vec<String> =
+        on_db!(store.db, pool => sqlx::query_scalar("SELECT envelope FROM outbox ORDER BY event_id").fetch_all(pool).await)
+            .unwrap();
+    texts.iter().map(|text| serde_json::from_str::<Envelope>(text).unwrap().event).collect()
+}
+
+#[tokio::test]
+async fn a_run_goes_its_way_and_tells_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for store in stores(&folder).await {
+        let wanted = request();
+        for _ in 0..2 {
+            store.create_run(&state(cluster(1), &wanted), &wanted).await.unwrap();
+        }
+        assert_eq!(store.unfinished().await.unwrap(), [cluster(1)]);
+        let runs = store.runs_of(&cluster(1)).await.unwrap();
+        assert_eq!((runs.len(), runs[0].result.clone(), runs[0].run.attempt), (1, None, 0), "created once");
+        let run = runs[0].run.clone();
+        assert!(store.claim(&cluster(1), run.run, "me", LEASE_MS, "").await.unwrap());
+        let mut claim = Claim { cluster: cluster(1), revision: 3, run, owner: "me".into() };
+        store.begin_attempt(&mut claim).await.unwrap();
+        let supervisor = Supervisor { machine: "m".into(), pid: 7, start: 8 };
+        store.note_supervisor(&claim, &supervisor).await.unwrap();
+        store.progress(&claim, 40, "half\0way").await.unwrap();
+        let reason = "exited with code 1: a\0b".to_owned();
+        assert_eq!(store.runs_of(&cluster(1)).await.unwrap()[0].supervisor, supervisor);
+        store.finish(&claim, RunResult::Failed { reason }).await.unwrap();
+        let run = store.runs_of(&cluster(1)).await.unwrap().remove(0);
+        let result = RunResult::Failed { reason: "exited with code 1: a\u{fffd}b".into() };
+        assert_eq!((run.result.as_ref(), run.run.attempt), (Some(&result), 1));
+        store.say_again(&run, result.clone()).await.unwrap();
+        let claimed = RunRef { attempt: 1, ..claim.run.clone() };
+        assert_eq!(
+            told(&store).await,
+            [
+                Event::RunStarted(claimed.clone()),
+                Event::RunProgress { run: claimed.clone(), percent: 40, message: "half\u{fffd}way".into() },
+                Event::RunEnded { run: claimed.clone(), result: result.clone() },
+                Event::RunEnded { run: claimed, result },
+            ]
+        );
+        assert!(store.unfinished().await.unwrap().is_empty());
+        assert!(store.lease(&cluster(1)).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_has_one_driver() {
+    let folder = tempfile::tempdir().unwrap();
+    for store in stores(&folder).await {
+        let mut first = claimed(&store, cluster(1), "first").await;
+        store.begin_attempt(&mut first).await.unwrap();
+        let run = first.run.run;
+        assert!(!store.claim(&cluster(1), run, "second", LEASE_MS, "").await.unwrap(), "the claim is good");
+        assert!(!store.claim(&cluster(1), run, "first", LEASE_MS, "").await.unwrap(), "even against its owner");
+        store.clock.advance_millis(900);
+        assert!(!store.renew(&cluster(1), run, "first", LEASE_MS).await.unwrap());
+        store.want_cancel(run).await.unwrap();
+        assert!(store.renew(&cluster(1), run, "first", LEASE_MS).await.unwrap(), "the driver learns of the cancel");
+        store.clock.advance_millis(1001);
+        assert!(store.claim(&cluster(1), run, "second", LEASE_MS, "").await.unwrap(), "the claim has lapsed");
+        assert!(matches!(store.renew(&cluster(1), run, "first", LEASE_MS).await, Err(StoreError::Overtaken)));
+        let succeeded = || RunResult::Succeeded {};
+        assert!(matches!(store.finish(&first, succeeded()).await, Err(StoreError::Overtaken)));
+        assert!(matches!(store.progress(&first, 1, "").await, Err(StoreError::Overtaken)));
+        assert!(
+            store.claim(&cluster(1), run, "third", LEASE_MS, "second").await.unwrap(),
+            "the second is known as gone"
+        );
+        let mut third = Claim { owner: "third".into(), ..first.clone() };
+        store.begin_attempt(&mut third).await.unwrap();
+        let former = Claim { run: first.run.clone(), ..third.clone() };
+        assert!(matches!(store.progress(&former, 1, "").await, Err(StoreError::Overtaken)), "a former attempt is over");
+        assert_eq!(third.run.attempt, 2);
+        store.progress(&third, 1, "").await.unwrap();
+        store.release(&cluster(1), run, "first").await.unwrap();
+        assert!(store.lease(&cluster(1)).await.unwrap().unwrap().is_good(store.clock.now()), "it is not the first's");
+        store.release(&cluster(1), run, "third").await.unwrap();
+        assert!(!store.lease(&cluster(1)).await.unwrap().unwrap().is_good(store.clock.now()));
+        assert!(matches!(store.finish(&third, succeeded()).await, Err(StoreError::Overtaken)));
+    }
+}
+
+#[tokio::test]
+async fn two_claims_at_once_have_one_winner() {
+    let folder = tempfile::tempdir().unwrap();
+    for store in stores(&folder).await {
+        let wanted = request();
+        store.create_run(&state(cluster(1), &wanted), &wanted).await.unwrap();
+        let run = store.runs_of(&cluster(1)).await.unwrap()[0].run.run;
+        let claims = (0..8).map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move { store.claim(&cluster(1), run, &format!("owner {number}"), LEASE_MS, "").await })
+        });
+        let mut winners = 0;
+        for claim in claims.collect::<Vec<_>>() {
+            winners += u32::from(claim.await.unwrap().unwrap());
+        }
+        assert_eq!(winners, 1);
+    }
+}
+
+#[tokio::test]
+async fn sequences_have_no_gaps_whoever_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    for store in stores(&folder).await {
+        let claim = claimed(&store, cluster(1), "me").await;
+        let writers = (0..4_usize).map(|writer| {
+            let (store, claim) = (store.clone(), claim.clone());
+            tokio::spawn(async move {
+                for batch in 0..5_usize {
+                    let line = |line| NewLine {
+                        at: store.clock.now(),
+                        stream: "stdout",
+                        line: format!("{writer}.{batch}.{line}\0"),
+                    };
+                    let lines: Vec<NewLine> = (0..writer * 60 + 1).map(line).collect();
+                    store.append_lines(&claim.cluster, claim.run.run, "start", &lines).await.unwrap();
+                }
+            })
+        });
+        for writer in writers.collect::<Vec<_>>() {
+            writer.await.unwrap();
+        }
+        let lines = store.lines_after(&cluster(1), 0, 10_000).await.unwrap();
+        let count = (0..4_u64).map(|writer| (writer * 60 + 1) * 5).sum::<u64>();
+        assert_eq!(lines.iter().map(|line| line.sequence).collect::<Vec<_>>(), (1..=count).collect::<Vec<_>>());
+        assert!(lines[0].line.ends_with('\u{fffd}') && lines[0].stream == "stdout" && lines[0].action == "start");
+        assert_eq!(store.last_sequence(&cluster(1)).await.unwrap(), Some(count));
+        assert_eq!(store.last_sequence(&cluster(2)).await.unwrap(), None);
+        let page = store.lines_after(&cluster(1), 3, 2).await.unwrap();
+        assert_eq!(page.iter().map(|line| line.sequence).collect::<Vec<_>>(), [4, 5]);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_output_is_stored_sealed_and_told_without_its_value() {
+    let folder = tempfile::tempdir().unwrap();
+    for store in stores(&folder).await {
+        let mut claim = claimed(&store, cluster(1), "me").await;
+        store.begin_attempt(&mut claim).await.unwrap();
+        let output =
+            |value: &str| StoredOutput { key: "password".into(), value: value.into(), secret: true, endpoint: None };
+        store.publish(&claim, &output("first")).await.unwrap();
+        store.publish(&claim, &output("canary-value")).await.unwrap();
+        assert_eq!(store.outputs_of(&cluster(1)).await.unwrap(), [output("canary-value")], "the later one replaces it");
+        let stored: String =
+            on_db!(store.db, pool => sqlx::query_scalar("SELECT output_value FROM outputs").fetch_one(pool).await)
+                .unwrap();
+        assert!(!stored.contains("canary"));
+        let events = serde_json::to_string(&told(&store).await).unwrap();
+        assert!(events.contains("password") && !events.contains("canary"), "{events}");
+    }
+}
+
+#[tokio::test]
+async fn old_lines_and_gone_clusters_are_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    for store in stores(&folder).await {
+        for number in [1, 2] {
+            let claim = claimed(&store, cluster(number), "me").await;
+            let line = |line| NewLine { at: store.clock.now(), stream: "stdout", line: format!("{line}") };
+            let lines: Vec<NewLine> = (0..10).map(line).collect();
+            store.append_lines(&claim.cluster, claim.run.run, "start", &lines).await.unwrap();
+        }
+        assert_eq!(store.keep_newest(&cluster(1), 4).await.unwrap(), 6);
+        assert_eq!(store.lines_after(&cluster(1), 0, 100).await.unwrap()[0].sequence, 7);
+        store.note_gone(&cluster(2)).await.unwrap();
+        let since = store.clock.now();
+        store.clock.advance_millis(5);
+        store.note_gone(&cluster(2)).await.unwrap();
+        assert_eq!(store.logged().await.unwrap(), [(cluster(1), None), (cluster(2), Some(since))]);
+        store.forget(&cluster(2)).await.unwrap();
+        assert!(store.lines_after(&cluster(2), 0, 100).await.unwrap().is_empty());
+        assert!(store.runs_of(&cluster(2)).await.unwrap().is_empty());
+        assert_eq!(store.lines_after(&cluster(1), 0, 100).await.unwrap().len(), 4);
+    }
+}

@@ -1,0 +1,122 @@
+//! The logs as clients read them.
+
+use crate::Test;
+use crate::support::{World, block_on};
+use actix_web::http::header::ACCEPT;
+use bigdata_chassis::http::ClientError;
+use bigdata_common::ClusterId;
+use bigdata_common::api::cluster::{LogLine, LogPage};
+use std::time::{Duration, Instant};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("pages, tails and text", pages),
+    ("a log is its owner's", ownership),
+    ("a stream follows within a second and is resumed", stream),
+];
+
+fn pages() {
+    block_on(async {
+        let world = World::new(|_| {}).await;
+        let (cluster, _) = world.run("#!/bin/sh\nfor i in 1 2 3 4 5 6 7 8; do echo line $i; done").await;
+        let path = World::log_path(&cluster);
+        let client = world.client_of("ann");
+        let page: LogPage = client.get(&format!("{path}?limit=3")).await.unwrap();
+        assert_eq!((page.lines.len(), page.next), (3, Some(3)));
+        assert_eq!(page.lines[1].line, "line 1");
+        let rest: LogPage = client.get(&format!("{path}?after=3")).await.unwrap();
+        assert_eq!((rest.lines.len(), rest.lines[0].sequence, rest.next), (7, 4, None));
+        let tail: LogPage = client.get(&format!("{path}?tail=2")).await.unwrap();
+        let tail: Vec<&str> = tail.lines.iter().map(|line| line.line.as_str()).collect();
+        assert_eq!(tail, ["line 8", "start succeeded"]);
+        let request =
+            client.request(reqwest::Method::GET, &format!("{path}?tail=3")).header(ACCEPT.as_str(), "text/plain");
+        let text = client.send(request).await.unwrap().text().await.unwrap();
+        assert_eq!(text, "line 7\nline 8\nstart succeeded\n");
+        let error = client.get::<LogPage>(&format!("{path}?limits=3")).await.unwrap_err();
+        assert!(matches!(&error, ClientError::Problem(problem) if problem.status == 400), "{error}");
+        world.end().await;
+    });
+}
+
+fn ownership() {
+    block_on(async {
+        let world = World::new(|_| {}).await;
+        let (cluster, _) = world.run("#!/bin/sh\necho mine").await;
+        let status = async |user: &str, path: &str| match world.client_of(user).get::<LogPage>(path).await {
+            Ok(page) => (200, page.lines.len()),
+            Err(ClientError::Problem(problem)) => (problem.status, 0),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(status("ann", &World::log_path(&cluster)).await, (200, 3));
+        assert_eq!(status("bob", &World::log_path(&cluster)).await, (404, 0));
+        let silent = world.cluster(2, "");
+        assert_eq!(status("ann", &World::log_path(&silent)).await, (200, 0), "it exists and has written nothing yet");
+        assert_eq!(status("ann", "/bigdata/api/v1/clusters/ann/mysql/8.0/9/logs").await, (404, 0));
+        let anonymous = world.client().get::<LogPage>(&World::log_path(&cluster)).await.unwrap_err();
+        assert!(matches!(&anonymous, ClientError::Problem(problem) if problem.status == 401));
+        world.end().await;
+    });
+}
+
+/// Reads events from a stream until one holds the text; each as (id, line).
+async fn read_until(response: &mut reqwest::Response, text: &str) -> Vec<(u64, LogLine)> {
+    let mut received = String::new();
+    loop {
+        let piece = response.chunk().await.unwrap().expect("the stream goes on");
+        received.push_str(std::str::from_utf8(&piece).unwrap());
+        let events: Vec<(u64, LogLine)> = received.split_inclusive("\n\n").filter_map(event).collect();
+        if events.iter().any(|(_, line)| line.line == text) {
+            return events;
+        }
+    }
+}
+
+fn event(text: &str) -> Option<(u64, LogLine)> {
+    let (id, data) = text.strip_suffix("\n\n")?.strip_prefix("id: ")?.split_once("\ndata: ")?;
+    Some((id.parse().unwrap(), serde_json::from_str(data).unwrap()))
+}
+
+async fn open(world: &World, cluster: &ClusterId, last_event: Option<u64>) -> reqwest::Response {
+    let client = world.client_of("ann");
+    let mut request =
+        client.request(reqwest::Method::GET, &World::log_path(cluster)).header(ACCEPT.as_str(), "text/event-stream");
+    if let Some(id) = last_event {
+        request = request.header("last-event-id", id);
+    }
+    client.send(request).await.unwrap()
+}
+
+fn stream() {
+    block_on(async {
+        let world = World::new(|_| {}).await;
+        let script = "#!/bin/sh\necho first; while ! bigdata role call GET /v1/nodes/mysql0/stats | grep -q 200; do :; done\n\
+                      date +%s%N; echo second; exec sleep 1000";
+        let cluster = world.cluster(1, script);
+        // Opened before there is anything: the stream waits for the log.
+        let mut response = open(&world, &cluster, None).await;
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let operation = world.want(&cluster, "start", true, 60_000).await;
+        let events = read_until(&mut response, "second").await;
+        let received = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let stamp: u64 = events.iter().find_map(|(_, line)| line.line.parse().ok()).expect("the time of writing");
+        let delay = received.saturating_sub(Duration::from_nanos(stamp));
+        println!("a line reached its follower after {} ms", delay.as_millis());
+        assert!(delay < Duration::from_secs(1), "{delay:?}");
+        let ids: Vec<u64> = events.iter().map(|(id, _)| *id).collect();
+        assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>());
+        assert!(events.iter().all(|(id, line)| *id == line.sequence));
+        drop(response);
+
+        let mut resumed = open(&world, &cluster, Some(2)).await;
+        let events = read_until(&mut resumed, "second").await;
+        assert_eq!(events[0].0, 3, "it goes on after the last event");
+        world.want_nothing(&cluster).await;
+        let events = read_until(&mut resumed, "start was cancelled").await;
+        assert!(!events.is_empty());
+        world.ended(operation).await;
+        // An open stream does not hold up the end of the service.
+        let begin = Instant::now();
+        world.end().await;
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    });
+}

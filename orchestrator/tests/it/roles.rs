@@ -1,0 +1,67 @@
+//! What this program does when it is not the test runner.
+
+use crate::support::{self, Seat};
+use std::env;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+
+pub(crate) fn play(arguments: &[String]) {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["call", method, path] => call(method, path, "", &env::var("BIGDATA_TOKEN").unwrap()),
+        ["call", method, path, body] => call(method, path, body, &env::var("BIGDATA_TOKEN").unwrap()),
+        ["call-as", token, method, path] => call(method, path, "", token),
+        ["put", path, bytes] => {
+            call("PUT", path, &"x".repeat(bytes.parse().unwrap()), &env::var("BIGDATA_TOKEN").unwrap());
+        }
+        ["connect", address] => match TcpStream::connect(address) {
+            Ok(_) => println!("connected"),
+            Err(error) => println!("refused {}", error.raw_os_error().unwrap_or(0)),
+        },
+        ["service", seat] => service(&serde_json::from_str(seat).unwrap()),
+        _ => panic!("no such role: {arguments:?}"),
+    }
+}
+
+/// One request on the script's socket; prints the status and then the body, chunks joined.
+fn call(method: &str, path: &str, body: &str, token: &str) {
+    let mut socket = UnixStream::connect(env::var("BIGDATA_SOCKET").unwrap()).unwrap();
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: run\r\nAuthorization: Bearer {token}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).unwrap();
+    socket.write_all(body.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+    let mut body = answer[end + 4..].to_vec();
+    if head.to_lowercase().contains("transfer-encoding: chunked") {
+        body = dechunked(&body);
+    }
+    println!("{} {}", head.split(' ').nth(1).unwrap(), String::from_utf8_lossy(&body).trim_end());
+}
+
+fn dechunked(mut body: &[u8]) -> Vec<u8> {
+    let mut joined = Vec::new();
+    loop {
+        let end = body.windows(2).position(|window| window == b"\r\n").unwrap();
+        let length = usize::from_str_radix(std::str::from_utf8(&body[..end]).unwrap(), 16).unwrap();
+        if length == 0 {
+            return joined;
+        }
+        joined.extend_from_slice(&body[end + 2..end + 2 + length]);
+        body = &body[end + 4 + length..];
+    }
+}
+
+/// The service as a process of its own, until it is killed.
+fn service(seat: &Seat) {
+    support::runtime().block_on(async {
+        let _service = seat.build(|_| {}).await;
+        // It does not outlive the test that holds the other end.
+        let _ = tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0])).await;
+    });
+}
