@@ -1,0 +1,82 @@
+//! What is measured and logged of every request.
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use std::fmt;
+use std::time::Duration;
+
+/// Upper bounds of the latency histogram's buckets, in seconds.
+const BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+
+/// The gateway's own counters: not the process's, so that several gateways (tests) keep theirs apart.
+pub(crate) struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Metrics(…)")
+    }
+}
+
+/// One answered request.
+#[derive(Debug)]
+pub(crate) struct Answered<'request> {
+    /// Its method.
+    pub(crate) method: &'request str,
+    /// The route's path, with braces: never the address itself, which would make a series per cluster.
+    pub(crate) route: &'static str,
+    /// The status of the answer.
+    pub(crate) status: u16,
+    /// Until the head of the answer.
+    pub(crate) took: Duration,
+    /// The request's name.
+    pub(crate) request_id: &'request str,
+    /// The path as it was asked.
+    pub(crate) path: &'request str,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let builder = PrometheusBuilder::new().set_buckets(BUCKETS).expect("the list of buckets is not empty");
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::describe_counter!("bigdata_gateway_requests_total", "Requests by route, method and status");
+            metrics::describe_histogram!("bigdata_gateway_answer_seconds", "Time to the head of the answer by route");
+        });
+        Self { recorder, handle }
+    }
+
+    /// Counts a request, and writes its line into the log.
+    pub(crate) fn answered(&self, answered: &Answered<'_>) {
+        let Answered { method, route, status, took, request_id, path } = answered;
+        metrics::with_local_recorder(&self.recorder, || {
+            let labels = [("route", (*route).to_owned()), ("method", known(method)), ("status", status.to_string())];
+            metrics::counter!("bigdata_gateway_requests_total", &labels).increment(1);
+            metrics::histogram!("bigdata_gateway_answer_seconds", "route" => *route).record(took.as_secs_f64());
+        });
+        let took_ms = took.as_secs_f64() * 1000.0;
+        if *status >= 500 {
+            tracing::warn!(method, path, status, took_ms, request_id, "a request failed");
+        } else {
+            tracing::debug!(method, path, status, took_ms, request_id, "a request was answered");
+        }
+    }
+
+    /// Takes in what was recorded; unless somebody renders or calls this now and then, histograms grow.
+    pub(crate) fn keep_small(&self) {
+        self.handle.run_upkeep();
+    }
+
+    /// The Prometheus text.
+    pub(crate) fn render(&self) -> String {
+        self.handle.render()
+    }
+}
+
+/// A method's name; whatever a client makes up is one series.
+fn known(method: &str) -> String {
+    let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
+    if known.contains(&method) { method.to_owned() } else { "other".to_owned() }
+}

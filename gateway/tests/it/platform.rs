@@ -1,0 +1,86 @@
+//! A gateway with three services behind it, for one test.
+
+use crate::executor::Executor;
+use crate::upstream::Upstream;
+use bigdata_chassis::secret::Token;
+use bigdata_chassis::{Clock, Tasks};
+use bigdata_gateway::{GatewayDeps, Settings, build};
+use reqwest::{Client, Method, RequestBuilder};
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+/// The longest that any single step of a test may take.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+pub(crate) struct Platform {
+    pub(crate) address: SocketAddr,
+    pub(crate) token: Token,
+    pub(crate) upstream: Upstream,
+    pub(crate) http: Client,
+    tasks: Tasks,
+}
+
+impl Platform {
+    /// Everything runs; one server plays all three services.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(adjust: impl FnOnce(&mut Settings)) -> Self {
+        let tasks = Tasks::new();
+        let token = Token::random();
+        let upstream = Upstream::start(&token, &tasks);
+        let mut settings = Settings {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            registry: upstream.url.clone(),
+            framework: upstream.url.clone(),
+            orchestrator: upstream.url.clone(),
+            ..Settings::default()
+        };
+        adjust(&mut settings);
+        let deps = GatewayDeps { clock: Clock::system(), tasks: tasks.clone(), internal_token: token.clone() };
+        let address = build(settings, deps).await.unwrap().address;
+        Self { address, token, upstream, http: client(), tasks }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("http://{}{path}", self.address))
+    }
+
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    /// An executor that the framework grants access to from now on.
+    pub(crate) async fn executor(&self) -> Executor {
+        let executor = Executor::start(&self.tasks).await;
+        self.upstream.grant(executor.grant());
+        executor
+    }
+
+    pub(crate) async fn stop(self) {
+        assert!(self.tasks.shut_down(LIMIT).await, "the tasks end");
+    }
+}
+
+pub(crate) fn client() -> Client {
+    bigdata_chassis::http::client::install_tls_provider();
+    let builder = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    builder.timeout(LIMIT).build().unwrap()
+}
+
+/// A URL at which nobody listens.
+pub(crate) fn nowhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+/// Waits until `condition` holds.
+pub(crate) async fn eventually<Checking: Future<Output = bool>>(what: &str, condition: impl Fn() -> Checking) {
+    let start = Instant::now();
+    while !condition().await {
+        assert!(start.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

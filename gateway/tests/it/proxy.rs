@@ -1,0 +1,181 @@
+//! The hop to the services.
+
+use crate::platform::{Platform, eventually, nowhere};
+use crate::sample::CLUSTER;
+use crate::upstream::{LARGE, large_hash};
+use bigdata_chassis::secret::sha256_hex;
+use reqwest::{Body, Method, Response};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+const API: &str = "/bigdata/api/v1";
+
+async fn problem(answer: Response) -> (u16, String) {
+    let status = answer.status().as_u16();
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let problem: Value = answer.json().await.unwrap();
+    (status, problem["code"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn a_request_arrives_as_it_was_sent() {
+    let platform = Platform::start().await;
+    let path = format!("{API}/products?a=%2F&b=%C3%A9");
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let answer = platform.request(Method::POST, &path).header(form.0, form.1).body("{\"name\": \"é\"}").send().await;
+    let told: Value = answer.unwrap().json().await.unwrap();
+    assert_eq!((&told["path"], &told["body"]), (&path.as_str().into(), &"{\"name\": \"é\"}".into()));
+    assert_eq!((&told["headers"]["content-type"], &told["headers"]["content-length"]), (&form.1.into(), &"14".into()));
+
+    let pieces = futures_util::stream::iter(["{", "}"].map(Ok::<_, std::io::Error>));
+    let chunked = platform.request(Method::POST, &path).body(Body::wrap_stream(pieces)).send().await.unwrap();
+    assert_eq!(chunked.json::<Value>().await.unwrap()["body"], "{}");
+
+    let queued = platform.get(&format!("{API}/queue/1")).send().await.unwrap();
+    assert_eq!(
+        (queued.status().as_u16(), &queued.headers()["location"]),
+        (303, &format!("{API}/{CLUSTER}").parse().unwrap())
+    );
+    platform.stop().await;
+}
+
+#[tokio::test]
+async fn unknown_addresses_and_methods_are_problems() {
+    let platform = Platform::start().await;
+    let away = platform.get("/bigdata/api/v1/nothing").send().await.unwrap();
+    assert_eq!(problem(away).await, (404, "BD0005".to_owned()));
+    let wrong = platform.request(Method::DELETE, &format!("{API}/products")).send().await.unwrap();
+    assert_eq!(wrong.headers()["allow"], "GET, POST");
+    assert_eq!(problem(wrong).await, (405, "BD0006".to_owned()));
+    let internal = platform.get("/internal/v1/clusters").send().await.unwrap();
+    assert_eq!(problem(internal).await, (404, "BD0005".to_owned()));
+    let encoded = platform.get(&format!("{API}/explain/%2e%2E/%2e%2e/internal")).send().await.unwrap();
+    assert!(encoded.status().is_client_error(), "{}", encoded.status());
+    // What a service says of it passes untouched.
+    let unknown = platform.get(&format!("{API}/products/nothing")).send().await.unwrap();
+    assert_eq!(problem(unknown).await, (404, "BD0005".to_owned()));
+    platform.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_is_an_answer_without_its_body() {
+    let platform = Platform::start().await;
+    let answer = platform.request(Method::HEAD, &format!("{API}/agents")).send().await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["content-type"]),
+        (200, &"application/json".parse().unwrap())
+    );
+    platform.stop().await;
+}
+
+#[tokio::test]
+async fn large_answers_stream_through_and_are_never_a_page_of_ours() {
+    let platform = Platform::start().await;
+    let answer = platform.get(&format!("{API}/products/large/1/template")).send().await.unwrap();
+    let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.contains("sandbox") && policy.contains("default-src 'none'"), "{policy}");
+    assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+    let body = answer.bytes().await.unwrap();
+    assert_eq!((body.len(), sha256_hex(&body)), (LARGE, large_hash()));
+    platform.stop().await;
+}
+
+#[tokio::test]
+async fn large_requests_are_refused_whether_or_not_they_say_so() {
+    let platform = Platform::start().await;
+    let post = || platform.request(Method::POST, &format!("{API}/products"));
+    let told = post().body(vec![b'x'; 1024 * 1024 + 1]).send().await.unwrap();
+    assert_eq!(problem(told).await, (413, "BD0002".to_owned()));
+    let pieces = futures_util::stream::iter((0..40).map(|_| Ok::<_, std::io::Error>(vec![b'x'; 65_536])));
+    let untold = post().body(Body::wrap_stream(pieces)).send().await.unwrap();
+    assert_eq!(problem(untold).await, (413, "BD0002".to_owned()));
+    platform.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_away_or_slow_costs_a_moment() {
+    let platform = Platform::start_with(|settings| {
+        settings.orchestrator = nowhere();
+        settings.answer_timeout_ms = 200;
+    })
+    .await;
+    let start = Instant::now();
+    let away = platform.get(&format!("{API}/{CLUSTER}/logs")).send().await.unwrap();
+    assert!(away.headers().contains_key("retry-after"));
+    assert_eq!(problem(away).await, (503, "BD0025".to_owned()));
+    let slow = platform.get(&format!("{API}/products/slow")).send().await.unwrap();
+    assert_eq!(problem(slow).await, (503, "BD0025".to_owned()));
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+
+    let ready = platform.get("/ready").send().await.unwrap();
+    assert_eq!(ready.status(), 503);
+    let services = json!({"framework": "ok", "orchestrator": "does not answer", "registry": "ok"});
+    assert_eq!(ready.json::<Value>().await.unwrap(), json!({"ready": false, "services": services}));
+    assert_eq!(platform.get("/health").send().await.unwrap().status(), 200);
+
+    let metrics = platform.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let line = r#"bigdata_gateway_requests_total{route="/bigdata/api/v1/products/{name}",method="GET",status="503"} 1"#;
+    assert!(metrics.contains(line), "{metrics}");
+    assert!(metrics.contains("bigdata_gateway_answer_seconds_bucket"), "{metrics}");
+    platform.stop().await;
+}
+
+#[tokio::test]
+async fn a_platform_that_is_whole_is_ready() {
+    let platform = Platform::start().await;
+    let ready = platform.get("/ready").send().await.unwrap();
+    assert_eq!(ready.status(), 200);
+    platform.stop().await;
+}
+
+#[tokio::test]
+async fn events_pass_at_once_and_end_with_their_reader() {
+    let platform = Platform::start().await;
+    let path = format!("{API}/{CLUSTER}/events");
+    let mut answer = platform.get(&path).header("accept", "text/event-stream").send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    for number in 0..3 {
+        let event = format!("id: {number}\ndata: {{}}\n\n");
+        let start = Instant::now();
+        platform.upstream.publish(&event);
+        assert_eq!(answer.chunk().await.unwrap().unwrap(), event.as_bytes());
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    }
+    assert_eq!(platform.upstream.watchers(), 1);
+    drop(answer);
+    // A service notices a closed connection by writing to it.
+    eventually("the service's stream ends too", || async {
+        platform.upstream.publish("data: {}\n\n");
+        platform.upstream.watchers() == 0
+    })
+    .await;
+    platform.stop().await;
+}
+
+#[tokio::test]
+async fn a_dry_run_asks_whether_it_fits() {
+    let platform = Platform::start().await;
+    let launch = |query: &str, body: &'static str| {
+        platform.request(Method::POST, &format!("{API}/products/mysql/8.0{query}")).body(body).send()
+    };
+    let dry: Value = launch("?dry_run=true", "{\"size\":3}").await.unwrap().json().await.unwrap();
+    assert_eq!(dry["fits"], json!({"fits": false, "reasons": ["node a: no agent has 64 CPUs"]}));
+    assert_eq!(dry["options"], json!({"size": 3}));
+    let refused = launch("?dry_run=true", "{}").await.unwrap();
+    assert_eq!(problem(refused).await, (400, "BD0014".to_owned()));
+    let real = launch("", "{}").await.unwrap();
+    assert_eq!((real.status().as_u16(), real.json::<Value>().await.unwrap()), (202, json!({"launched": "{}"})));
+    platform.stop().await;
+}
+
+#[tokio::test]
+async fn a_dry_run_without_the_framework_says_so() {
+    let platform = Platform::start_with(|settings| settings.framework = nowhere()).await;
+    let path = format!("{API}/products/mysql/8.0?dry_run=true");
+    let dry = platform.request(Method::POST, &path).body("{\"size\":3}").send().await.unwrap();
+    assert_eq!(dry.status(), 200);
+    let dry: Value = dry.json().await.unwrap();
+    assert_eq!(dry.get("fits"), None);
+    assert!(dry["warnings"][0].as_str().unwrap().contains("fits"), "{dry}");
+    platform.stop().await;
+}
