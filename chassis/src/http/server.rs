@@ -39,6 +39,8 @@ pub fn serve(
     })
     .workers(workers)
     .disable_signals()
+    // A reader that has gone is noticed at once, not at the next write of its stream.
+    .h1_allow_half_closed(false)
     .shutdown_timeout(2)
     .client_request_timeout(Duration::from_secs(10))
     .listen(listener)?

@@ -1,0 +1,243 @@
+//! Applies facts to a stored cluster: performs what [`crate::lifecycle::apply`] decides, in the caller's transaction.
+
+use super::record::Cluster;
+use super::{health, steps};
+use crate::lifecycle::{self, Action, Effect, Fact, OperationEnd, State};
+use crate::store;
+use bigdata_chassis::Tx;
+use bigdata_chassis::messaging::outbox;
+use bigdata_common::api::cluster::{EventView, PhaseView};
+use bigdata_common::api::operation::OperationView;
+use bigdata_common::event::Event;
+use bigdata_common::internal::RunRequest;
+use bigdata_common::status::{ClusterStatus, Health, OperationKind, OperationStatus};
+use bigdata_common::{Name, OperationId, Timestamp};
+use uuid::Uuid;
+
+/// A cluster that a transaction holds, and what happens to it in there. Finish with [`Course::store`].
+#[derive(Debug)]
+pub struct Course<'tx> {
+    tx: &'tx mut Tx,
+    now: Timestamp,
+    /// The cluster.
+    pub cluster: Cluster,
+}
+
+impl<'tx> Course<'tx> {
+    /// A course of this cluster, which the transaction holds or inserts.
+    pub fn new(tx: &'tx mut Tx, cluster: Cluster, now: Timestamp) -> Self {
+        Self { tx, now, cluster }
+    }
+
+    /// The transaction.
+    pub fn tx(&mut self) -> &mut Tx {
+        self.tx
+    }
+
+    /// Applies a fact, and then looks whether the nodes as they are known allow more.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn apply(&mut self, fact: Fact) -> Result<(), sqlx::Error> {
+        self.step(fact).await?;
+        let summary = store::nodes::summary(self.tx, &self.cluster.id, self.cluster.generation).await?;
+        self.cluster.nodes_running = summary.running;
+        self.step(Fact::Nodes(summary)).await
+    }
+
+    /// Writes the cluster back.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn store(mut self) -> Result<Cluster, sqlx::Error> {
+        self.observe_health().await?;
+        store::clusters::update(self.tx, &self.cluster).await?;
+        Ok(self.cluster)
+    }
+
+    /// Appends to the cluster's history.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn log(&mut self, kind: &str, node: Option<Name>, message: String) -> Result<(), sqlx::Error> {
+        self.cluster.sequence += 1;
+        let event = EventView {
+            sequence: self.cluster.sequence,
+            at: self.now,
+            kind: kind.to_owned(),
+            status: self.cluster.state.status(),
+            node,
+            message,
+        };
+        store::events::append(self.tx, &self.cluster.id, &event).await
+    }
+
+    /// Enqueues an event about the cluster.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn emit(&mut self, event: Event) -> Result<(), sqlx::Error> {
+        outbox::enqueue(self.tx, &self.cluster.id, self.cluster.revision, self.now, event).await.map(drop)
+    }
+
+    /// Changes the operation that changes the cluster now.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn change_operation(&mut self, change: impl FnOnce(&mut OperationView)) -> Result<(), sqlx::Error> {
+        let Some(id) = self.cluster.operation else { return Ok(()) };
+        let Some(mut operation) = store::operations::find_in(self.tx, id).await? else { return Ok(()) };
+        let before = operation.clone();
+        change(&mut operation);
+        if operation != before {
+            store::operations::put(self.tx, &operation).await?;
+        }
+        Ok(())
+    }
+
+    /// Begins an operation on the cluster.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn begin_operation(&mut self, kind: OperationKind) -> Result<OperationId, sqlx::Error> {
+        let id = OperationId(Uuid::now_v7());
+        let operation = steps::begin(id, kind, self.cluster.id.dn().clone(), self.now);
+        store::operations::put(self.tx, &operation).await?;
+        self.cluster.operation = Some(id);
+        self.log("operation", None, format!("{kind} was asked for")).await?;
+        Ok(id)
+    }
+
+    async fn step(&mut self, fact: Fact) -> Result<(), sqlx::Error> {
+        let mut from = self.cluster.state.status();
+        let step = lifecycle::apply(self.cluster.state.clone(), fact, &self.cluster.life);
+        self.cluster.state = step.state;
+        for effect in step.effects {
+            self.perform(&mut from, effect).await?;
+        }
+        Ok(())
+    }
+
+    async fn perform(&mut self, from: &mut ClusterStatus, effect: Effect) -> Result<(), sqlx::Error> {
+        match effect {
+            Effect::Announce(status, reason) => {
+                let old = std::mem::replace(from, status);
+                self.announce(old, status, reason).await
+            }
+            Effect::Desire(desired) => {
+                self.cluster.desired = desired;
+                Ok(())
+            }
+            Effect::Run(wanted) => {
+                self.cluster.run = wanted.and_then(|(action, limit_ms)| self.run_request(action, limit_ms));
+                Ok(())
+            }
+            Effect::Limit(limit_ms) => self.limit(limit_ms).await,
+            Effect::TellChanged => self.emit(Event::ClusterChanged {}).await,
+            Effect::TellDestroying => {
+                let stage = self.cluster.destroy_stage();
+                let now = self.now;
+                self.change_operation(|operation| steps::destroy_reached(operation, stage, now)).await?;
+                self.emit(Event::ClusterDestroying {}).await
+            }
+            Effect::NextGeneration => {
+                self.cluster.generation += 1;
+                self.cluster.waiting.clear();
+                Ok(())
+            }
+            Effect::ForgetNodes => {
+                self.cluster.nodes_since = self.cluster.generation;
+                store::nodes::forget(self.tx, &self.cluster.id).await
+            }
+            Effect::EndOperation(end) => self.end_operation(end).await,
+            Effect::BeginOperation(kind) => self.begin_operation(kind).await.map(drop),
+        }
+    }
+
+    async fn announce(
+        &mut self,
+        old: ClusterStatus,
+        new: ClusterStatus,
+        reason: Option<String>,
+    ) -> Result<(), sqlx::Error> {
+        let last = self.cluster.phases.last().map_or(self.cluster.created_at, |phase| phase.at);
+        if !self.cluster.has_reached(new) {
+            let took_ms = self.now.millis_since(last);
+            self.cluster.phases.push(PhaseView { status: new, at: self.now, took_ms });
+        }
+        if new == ClusterStatus::Scheduled {
+            self.cluster.waiting.clear();
+        }
+        self.cluster.sequence += 1;
+        let message = match &reason {
+            Some(reason) => format!("{old} → {new}: {reason}"),
+            None => format!("{old} → {new}"),
+        };
+        let (sequence, at) = (self.cluster.sequence, self.now);
+        let event = EventView { sequence, at, kind: "status".to_owned(), status: new, node: None, message };
+        store::events::append(self.tx, &self.cluster.id, &event).await?;
+        let now = self.now;
+        self.change_operation(|operation| match operation.kind {
+            OperationKind::Launch | OperationKind::Retry => steps::reached(operation, new, now),
+            OperationKind::Destroy if new == ClusterStatus::Destroyed => steps::destroy_reached(operation, None, now),
+            OperationKind::Destroy => {}
+        })
+        .await?;
+        self.emit(Event::ClusterStatus { old, new, reason, sequence }).await
+    }
+
+    fn run_request(&self, action: Action, limit_ms: u64) -> Option<RunRequest> {
+        let (action, required) = match action {
+            Action::Start => ("start", true),
+            Action::Destroy => ("destroy", false),
+        };
+        Some(RunRequest {
+            operation: self.cluster.operation?,
+            action: action.to_owned(),
+            required,
+            deadline: self.after(limit_ms),
+        })
+    }
+
+    fn after(&self, millis: u64) -> Timestamp {
+        self.now.plus_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+    }
+
+    async fn limit(&mut self, limit_ms: Option<u64>) -> Result<(), sqlx::Error> {
+        self.cluster.deadline_at = limit_ms.map(|millis| self.after(millis));
+        let deadline = match self.cluster.state {
+            // The time for which a failed cluster keeps its nodes is no operation's.
+            State::Failed { .. } => return Ok(()),
+            _ => self.cluster.deadline_at,
+        };
+        self.change_operation(|operation| operation.deadline = deadline).await
+    }
+
+    async fn end_operation(&mut self, end: OperationEnd) -> Result<(), sqlx::Error> {
+        let (status, error) = match end {
+            OperationEnd::Succeeded => (OperationStatus::Succeeded, None),
+            OperationEnd::Failed(error) => (OperationStatus::Failed, Some(error)),
+            OperationEnd::Cancelled => (OperationStatus::Cancelled, None),
+        };
+        let now = self.now;
+        self.change_operation(|operation| steps::end(operation, status, error, now)).await?;
+        if let Some(operation) = self.cluster.operation.take() {
+            self.log("operation", None, format!("operation {operation} {status}")).await?;
+            if status == OperationStatus::Cancelled {
+                self.emit(Event::OperationCancelled { operation }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn observe_health(&mut self) -> Result<(), sqlx::Error> {
+        let ready = self.cluster.state == State::Ready;
+        if self.cluster.state.status().is_launching() && self.cluster.health.health == Health::Unknown {
+            // While it is launched its nodes speak for themselves.
+            return Ok(());
+        }
+        let nodes = store::nodes::all_in(self.tx, &self.cluster.id).await?;
+        self.cluster.health = if ready { health::of_ready(&nodes) } else { health::of_other(&nodes) };
+        Ok(())
+    }
+}

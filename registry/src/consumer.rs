@@ -1,0 +1,174 @@
+//! Facts from the framework and the orchestrator.
+
+use crate::cluster::course::Course;
+use crate::cluster::steps;
+use crate::lifecycle::{Ended, Fact};
+use crate::registry::Registry;
+use crate::store;
+use bigdata_chassis::messaging::consumer::{HandleError, Handler};
+use bigdata_chassis::messaging::inbox;
+use bigdata_common::event::{Envelope, Event, NodeFact, Output, RunRef, RunResult};
+use bigdata_common::internal::NodeObservation;
+use bigdata_common::status::NodeStatus;
+use std::sync::Arc;
+
+/// See the [module](self).
+pub(crate) struct Facts {
+    registry: Arc<Registry>,
+}
+
+impl Facts {
+    pub(crate) fn new(registry: Arc<Registry>) -> Self {
+        Self { registry }
+    }
+}
+
+#[async_trait::async_trait]
+impl Handler for Facts {
+    async fn handle(&self, envelope: &Envelope) -> Result<(), HandleError> {
+        let registry = &self.registry;
+        let now = registry.clock.now();
+        let mut tx = registry.db.begin().await?;
+        if !inbox::first_time(&mut tx, envelope.id, now).await? {
+            return Ok(());
+        }
+        let Some(cluster) = store::clusters::lock(&mut tx, &envelope.cluster_id).await? else {
+            tracing::warn!(cluster = %envelope.cluster_id, kind = envelope.event.kind(), "a fact about an unknown cluster");
+            tx.commit().await?;
+            return Ok(());
+        };
+        let mut course = Course::new(&mut tx, cluster, now);
+        take(&mut course, &envelope.event).await?;
+        course.store().await?;
+        tx.commit().await?;
+        registry.changed(&envelope.cluster_id);
+        Ok(())
+    }
+}
+
+async fn take(course: &mut Course<'_>, event: &Event) -> Result<(), sqlx::Error> {
+    match event {
+        Event::PlacementWaiting { generation, reasons } => placement(course, *generation, reasons).await,
+        Event::NodeLaunching(fact)
+        | Event::NodeRunning(fact)
+        | Event::NodeHealth(fact)
+        | Event::NodeUnreachable(fact)
+        | Event::NodeEnded(fact) => node(course, fact).await,
+        Event::ClusterReleased { leftovers } => {
+            course.log("placement", None, "every node has ended and every lease is free".to_owned()).await?;
+            course.apply(Fact::Released(leftovers.clone())).await
+        }
+        Event::RunStarted(run) => run_started(course, run).await,
+        Event::RunProgress { run, percent, message } => {
+            if !is_wanted(course, run) {
+                return Ok(());
+            }
+            course.change_operation(|operation| steps::tell(operation, Some(*percent), Some(message.clone()))).await
+        }
+        Event::RunOutput { run, output } => run_output(course, run, output).await,
+        Event::RunEnded { run, result } => run_ended(course, run, result).await,
+        // What the registry itself sends; no queue of its own is bound to it.
+        Event::ClusterRegistered {}
+        | Event::ClusterChanged {}
+        | Event::ClusterStatus { .. }
+        | Event::ClusterDestroying {}
+        | Event::OperationRequested { .. }
+        | Event::OperationCancelled { .. } => Ok(()),
+    }
+}
+
+async fn placement(course: &mut Course<'_>, generation: u32, reasons: &[String]) -> Result<(), sqlx::Error> {
+    if generation != course.cluster.generation || !course.cluster.state.status().is_launching() {
+        return Ok(());
+    }
+    course.apply(Fact::PlacementBegan).await?;
+    if course.cluster.waiting == reasons {
+        return Ok(());
+    }
+    course.cluster.waiting = reasons.to_vec();
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    let words = reasons.join("; ");
+    course.change_operation(|operation| steps::tell(operation, None, Some(format!("waits: {words}")))).await?;
+    course.log("placement", None, format!("some nodes have no place yet: {words}")).await
+}
+
+async fn node(course: &mut Course<'_>, fact: &NodeFact) -> Result<(), sqlx::Error> {
+    if fact.generation < course.cluster.nodes_since {
+        return Ok(());
+    }
+    let id = course.cluster.id.clone();
+    let Some(before) = store::nodes::observe(course.tx(), &id, fact).await? else {
+        return Ok(());
+    };
+    if let Some(message) = node_words(before.status, before.observation.as_ref(), &fact.observation) {
+        course.log("node", Some(fact.node.clone()), message).await?;
+    }
+    course.apply(Fact::PlacementBegan).await
+}
+
+/// What the history says of a node's new observation; None where it says what was known.
+fn node_words(was: NodeStatus, before: Option<&NodeObservation>, now: &NodeObservation) -> Option<String> {
+    let reason = now.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    if was != now.status || before.is_none_or(|before| before.attempt != now.attempt) {
+        let place = match now.status {
+            NodeStatus::Launching | NodeStatus::Running => format!(" on {} ({})", now.host, now.address),
+            _ => String::new(),
+        };
+        return Some(format!("{}{place}, attempt {}{reason}", now.status, now.attempt.number));
+    }
+    let before = before?;
+    if before.passing != now.passing {
+        return Some(match now.passing {
+            Some(true) => "passes its health checks".to_owned(),
+            Some(false) => format!("does not pass its health checks{reason}"),
+            None => "its health is not known".to_owned(),
+        });
+    }
+    (before.restarts != now.restarts).then(|| format!("was started again in place ({} times){reason}", now.restarts))
+}
+
+/// Whether the run is the one that is wanted now; facts about any other are stale.
+fn is_wanted(course: &Course<'_>, run: &RunRef) -> bool {
+    let cluster = &course.cluster;
+    run.generation == cluster.generation
+        && cluster.run.as_ref().is_some_and(|wanted| wanted.operation == run.operation && wanted.action == run.action)
+}
+
+async fn run_started(course: &mut Course<'_>, run: &RunRef) -> Result<(), sqlx::Error> {
+    if !is_wanted(course, run) {
+        return Ok(());
+    }
+    course.log("run", None, format!("the script's action {} began, attempt {}", run.action, run.attempt)).await?;
+    if run.action == "start" { course.apply(Fact::RunStarted).await } else { Ok(()) }
+}
+
+async fn run_output(course: &mut Course<'_>, run: &RunRef, output: &Output) -> Result<(), sqlx::Error> {
+    if run.generation != course.cluster.generation {
+        return Ok(());
+    }
+    let id = course.cluster.id.clone();
+    store::outputs::put(course.tx(), &id, output).await?;
+    course.log("run", None, format!("the script published {}", output.key)).await
+}
+
+async fn run_ended(course: &mut Course<'_>, run: &RunRef, result: &RunResult) -> Result<(), sqlx::Error> {
+    if !is_wanted(course, run) {
+        return Ok(());
+    }
+    let (words, ended) = match result {
+        RunResult::Succeeded {} => ("succeeded".to_owned(), Ended::Well),
+        RunResult::Absent {} => {
+            ("does not exist".to_owned(), Ended::Badly(format!("the script has no action {}", run.action)))
+        }
+        RunResult::Failed { reason } => (format!("failed: {reason}"), Ended::Badly(reason.clone())),
+        RunResult::Cancelled {} => ("was ended".to_owned(), Ended::Badly("the run of the script was ended".to_owned())),
+    };
+    course.log("run", None, format!("the script's action {} {words}", run.action)).await?;
+    match run.action.as_str() {
+        "start" => course.apply(Fact::RunEnded(ended)).await,
+        "destroy" => course.apply(Fact::DestroyRunEnded).await,
+        _ => Ok(()),
+    }
+}

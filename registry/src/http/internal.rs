@@ -1,0 +1,78 @@
+//! What the other services ask.
+
+use super::path::{self, Query, unknown_cluster};
+use crate::cluster::record::Cluster;
+use crate::launch::secret_place;
+use crate::registry::Registry;
+use crate::store;
+use actix_web::web::{self, Data, Json, Path, ServiceConfig};
+use bigdata_chassis::http::{ApiError, Internal};
+use bigdata_common::ClusterId;
+use bigdata_common::internal::{ClusterPage, ClusterState, Secrets, Specification};
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config
+        .service(web::resource("/registry").route(web::get().to(identity)))
+        .service(web::resource("/clusters").route(web::get().to(page)))
+        .service(web::resource("/clusters/{id}").route(web::get().to(state)))
+        .service(web::resource("/clusters/{id}/revisions/{revision}").route(web::get().to(revision)))
+        .service(web::resource("/clusters/{id}/secrets").route(web::get().to(secrets)));
+}
+
+async fn identity(registry: Data<Registry>, _internal: Internal) -> Json<Value> {
+    Json(json!({"id": registry.id}))
+}
+
+async fn states(registry: &Registry, clusters: Vec<Cluster>) -> Result<Vec<ClusterState>, ApiError> {
+    let (Some(first), Some(last)) = (clusters.first(), clusters.last()) else { return Ok(Vec::new()) };
+    let mut observed = store::nodes::observed(&registry.db, &first.id, &last.id).await?;
+    let mut nodes_of = |cluster: &Cluster| observed.swap_remove(&cluster.id.to_string()).unwrap_or_default();
+    Ok(clusters.iter().map(|cluster| cluster.to_state(nodes_of(cluster))).collect())
+}
+
+async fn page(registry: Data<Registry>, _internal: Internal, query: Query) -> Result<Json<ClusterPage>, ApiError> {
+    let limit = path::limit(&query)?;
+    let after = query.get("after").map(String::as_str).unwrap_or_default();
+    let clusters = store::clusters::page_alive(&registry.db, after, limit).await?;
+    let full = clusters.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+    let next = clusters.last().filter(|_| full).map(|cluster| cluster.id.to_string());
+    Ok(Json(ClusterPage { clusters: states(&registry, clusters).await?, next }))
+}
+
+fn parse(id: &str) -> Result<ClusterId, ApiError> {
+    id.parse().map_err(|_| unknown_cluster(id))
+}
+
+async fn state(
+    registry: Data<Registry>,
+    _internal: Internal,
+    id: Path<String>,
+) -> Result<Json<ClusterState>, ApiError> {
+    let cluster = store::clusters::find(&registry.db, &parse(&id)?).await?.ok_or_else(|| unknown_cluster(&id))?;
+    let mut states = states(&registry, vec![cluster]).await?;
+    states.pop().map(Json).ok_or_else(|| unknown_cluster(&id))
+}
+
+async fn revision(
+    registry: Data<Registry>,
+    _internal: Internal,
+    path: Path<(String, u32)>,
+) -> Result<Json<Specification>, ApiError> {
+    let specification = store::clusters::revision(&registry.db, &parse(&path.0)?, path.1).await?;
+    specification.map(Json).ok_or_else(|| unknown_cluster(&path.0))
+}
+
+async fn secrets(registry: Data<Registry>, _internal: Internal, id: Path<String>) -> Result<Json<Secrets>, ApiError> {
+    let cluster = parse(&id)?;
+    if store::clusters::find(&registry.db, &cluster).await?.is_none() {
+        return Err(unknown_cluster(&id));
+    }
+    let mut opened = IndexMap::new();
+    for (name, sealed) in store::clusters::secrets(&registry.db, &cluster).await? {
+        let value = registry.vault.open(&secret_place(&cluster, &name), &sealed).map_err(ApiError::internal)?;
+        opened.insert(name, value);
+    }
+    Ok(Json(Secrets(opened)))
+}

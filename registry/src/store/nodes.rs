@@ -1,0 +1,225 @@
+//! The newest observation of every node.
+
+use super::{from_text, parsed, signed, to_text, unsigned};
+use crate::lifecycle::NodeSummary;
+use bigdata_chassis::{Db, Tx, on_db, on_tx};
+use bigdata_common::blueprint::Blueprint;
+use bigdata_common::event::NodeFact;
+use bigdata_common::internal::NodeObservation;
+use bigdata_common::status::NodeStatus;
+use bigdata_common::{ClusterId, Name, Timestamp};
+use indexmap::IndexMap;
+
+/// The columns that a cluster's health is made of.
+#[derive(Debug, Clone)]
+pub struct NodeRow {
+    /// The node.
+    pub name: Name,
+    /// Where it stands.
+    pub status: NodeStatus,
+    /// Whether it declares health checks.
+    pub health_declared: bool,
+    /// What they say.
+    pub passing: Option<bool>,
+    /// When it was observed.
+    pub observed_at: Option<Timestamp>,
+    /// All that was observed.
+    pub observation: Option<NodeObservation>,
+}
+
+impl NodeRow {
+    /// Whether it runs and passes its checks, or declares none.
+    pub fn serves(&self) -> bool {
+        self.status == NodeStatus::Running && (!self.health_declared || self.passing == Some(true))
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct Raw {
+    name: String,
+    status: String,
+    health_declared: i64,
+    passing: Option<i64>,
+    observed_at_ms: Option<i64>,
+    observation: Option<String>,
+}
+
+impl Raw {
+    fn read(self) -> Result<NodeRow, sqlx::Error> {
+        Ok(NodeRow {
+            name: parsed(&self.name)?,
+            status: parsed(&self.status)?,
+            health_declared: self.health_declared == 1,
+            passing: self.passing.map(|passing| passing == 1),
+            observed_at: self.observed_at_ms.map(Timestamp::from_millis),
+            observation: self.observation.as_deref().map(from_text).transpose()?,
+        })
+    }
+}
+
+/// Stores the nodes of a new cluster, pending.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn insert(tx: &mut Tx, cluster: &ClusterId, blueprint: &Blueprint) -> Result<(), sqlx::Error> {
+    let id = cluster.to_string();
+    for (position, (name, node)) in (0i64..).zip(&blueprint.nodes) {
+        on_tx!(tx, connection => sqlx::query(
+                "INSERT INTO nodes (cluster_id, name, position, health_declared, generation, sequence, status, gave_up) \
+                 VALUES ($1, $2, $3, $4, 0, 0, $5, 0)")
+            .bind(&id)
+            .bind(name.as_str())
+            .bind(position)
+            .bind(i64::from(node.health.is_some()))
+            .bind(NodeStatus::Pending.as_str())
+            .execute(connection)
+            .await
+            .map(drop))?;
+    }
+    Ok(())
+}
+
+/// Stores what a fact says; the node as it was before, or None where the fact is stale or about no node of the cluster.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn observe(tx: &mut Tx, cluster: &ClusterId, fact: &NodeFact) -> Result<Option<NodeRow>, sqlx::Error> {
+    let before: Option<Raw> = on_tx!(tx, connection => sqlx::query_as(
+            "SELECT name, status, health_declared, passing, observed_at_ms, observation FROM nodes \
+             WHERE cluster_id = $1 AND name = $2 AND sequence < $3")
+        .bind(cluster.to_string())
+        .bind(fact.node.as_str())
+        .bind(signed(fact.sequence))
+        .fetch_optional(connection)
+        .await)?;
+    let Some(before) = before else { return Ok(None) };
+    let observation = to_text(&fact.observation)?;
+    on_tx!(tx, connection => sqlx::query(
+            "UPDATE nodes SET generation = $3, sequence = $4, status = $5, passing = $6, gave_up = $7, \
+             observed_at_ms = $8, observation = $9 WHERE cluster_id = $1 AND name = $2")
+        .bind(cluster.to_string())
+        .bind(fact.node.as_str())
+        .bind(i64::from(fact.generation))
+        .bind(signed(fact.sequence))
+        .bind(fact.observation.status.as_str())
+        .bind(fact.observation.passing.map(i64::from))
+        .bind(i64::from(fact.observation.gave_up))
+        .bind(fact.observation.observed_at.as_millis())
+        .bind(observation)
+        .execute(connection)
+        .await
+        .map(drop))?;
+    before.read().map(Some)
+}
+
+/// Takes every node for pending again; the sequences stay, so that old facts stay old.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget(tx: &mut Tx, cluster: &ClusterId) -> Result<(), sqlx::Error> {
+    on_tx!(tx, connection => sqlx::query(
+            "UPDATE nodes SET status = $2, passing = NULL, gave_up = 0, observation = NULL WHERE cluster_id = $1")
+        .bind(cluster.to_string())
+        .bind(NodeStatus::Pending.as_str())
+        .execute(connection)
+        .await
+        .map(drop))
+}
+
+#[derive(sqlx::FromRow)]
+struct Counts {
+    total: i64,
+    running: i64,
+    passing: i64,
+}
+
+/// What a cluster's observations come to; a node counts as given up only by a fact about this generation.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn summary(tx: &mut Tx, cluster: &ClusterId, generation: u32) -> Result<NodeSummary, sqlx::Error> {
+    let counts: Counts = on_tx!(tx, connection => sqlx::query_as(
+            "SELECT COUNT(*) AS total, \
+             COUNT(CASE WHEN status = 'running' THEN 1 END) AS running, \
+             COUNT(CASE WHEN status = 'running' AND (health_declared = 0 OR passing = 1) THEN 1 END) AS passing \
+             FROM nodes WHERE cluster_id = $1")
+        .bind(cluster.to_string())
+        .fetch_one(connection)
+        .await)?;
+    let gave_up: Option<(String, Option<String>)> = on_tx!(tx, connection => sqlx::query_as(
+            "SELECT name, observation FROM nodes \
+             WHERE cluster_id = $1 AND gave_up = 1 AND generation = $2 ORDER BY position LIMIT 1")
+        .bind(cluster.to_string())
+        .bind(i64::from(generation))
+        .fetch_optional(connection)
+        .await)?;
+    let gave_up = match gave_up {
+        Some((name, observation)) => Some(gave_up_words(&name, observation.as_deref())?),
+        None => None,
+    };
+    let count = |value: i64| u32::try_from(value).unwrap_or(u32::MAX);
+    Ok(NodeSummary {
+        total: count(counts.total),
+        running: count(counts.running),
+        passing: count(counts.passing),
+        gave_up,
+    })
+}
+
+fn gave_up_words(name: &str, observation: Option<&str>) -> Result<String, sqlx::Error> {
+    let observation: Option<NodeObservation> = observation.map(from_text).transpose()?;
+    let mut words = format!("node {name}");
+    if let Some(observation) = observation {
+        let reason = observation.reason.unwrap_or_else(|| format!("it is {}", observation.status));
+        words.push_str(&format!(": {reason}"));
+        if !observation.last_lines.is_empty() {
+            words.push_str(&format!("; its last lines: {}", observation.last_lines.join(" | ")));
+        }
+    }
+    Ok(words)
+}
+
+const ALL: &str = "SELECT name, status, health_declared, passing, observed_at_ms, observation FROM nodes \
+                   WHERE cluster_id = $1 ORDER BY position";
+
+/// Every node of a cluster in the template's order, as the transaction sees it.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn all_in(tx: &mut Tx, cluster: &ClusterId) -> Result<Vec<NodeRow>, sqlx::Error> {
+    let rows: Vec<Raw> =
+        on_tx!(tx, connection => sqlx::query_as(ALL).bind(cluster.to_string()).fetch_all(connection).await)?;
+    rows.into_iter().map(Raw::read).collect()
+}
+
+/// Every node of a cluster in the template's order.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn all(db: &Db, cluster: &ClusterId) -> Result<Vec<NodeRow>, sqlx::Error> {
+    let rows: Vec<Raw> = on_db!(db, pool => sqlx::query_as(ALL).bind(cluster.to_string()).fetch_all(pool).await)?;
+    rows.into_iter().map(Raw::read).collect()
+}
+
+/// Per cluster and node the sequence of the last fact, for every cluster whose id is from `first` to `last`.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn observed(
+    db: &Db,
+    first: &ClusterId,
+    last: &ClusterId,
+) -> Result<IndexMap<String, IndexMap<Name, u64>>, sqlx::Error> {
+    let rows: Vec<(String, String, i64)> = on_db!(db, pool => sqlx::query_as(
+            "SELECT cluster_id, name, sequence FROM nodes WHERE cluster_id >= $1 AND cluster_id <= $2 AND sequence > 0 \
+             ORDER BY cluster_id, position")
+        .bind(first.to_string())
+        .bind(last.to_string())
+        .fetch_all(pool)
+        .await)?;
+    let mut observed: IndexMap<String, IndexMap<Name, u64>> = IndexMap::new();
+    for (cluster, name, sequence) in rows {
+        observed.entry(cluster).or_default().insert(parsed(&name)?, unsigned(sequence));
+    }
+    Ok(observed)
+}

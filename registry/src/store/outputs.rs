@@ -1,0 +1,36 @@
+//! What clusters' scripts published.
+
+use super::{from_text, to_text};
+use bigdata_chassis::{Db, Tx, on_db, on_tx};
+use bigdata_common::ClusterId;
+use bigdata_common::event::Output;
+
+/// Stores an output in place of an earlier one of the same name.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn put(tx: &mut Tx, cluster: &ClusterId, output: &Output) -> Result<(), sqlx::Error> {
+    let text = to_text(output)?;
+    on_tx!(tx, connection => sqlx::query(
+            "INSERT INTO outputs (cluster_id, name, output) VALUES ($1, $2, $3) \
+             ON CONFLICT (cluster_id, name) DO UPDATE SET output = excluded.output")
+        .bind(cluster.to_string())
+        .bind(&output.key)
+        .bind(text)
+        .execute(connection)
+        .await
+        .map(drop))
+}
+
+/// Every output of a cluster, by name.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn all(db: &Db, cluster: &ClusterId) -> Result<Vec<Output>, sqlx::Error> {
+    let texts: Vec<String> = on_db!(db, pool => sqlx::query_scalar(
+            "SELECT output FROM outputs WHERE cluster_id = $1 ORDER BY name")
+        .bind(cluster.to_string())
+        .fetch_all(pool)
+        .await)?;
+    texts.iter().map(|text| from_text(text)).collect()
+}

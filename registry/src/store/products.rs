@@ -1,0 +1,166 @@
+//! Products.
+
+use super::{parsed, unsigned};
+use crate::product::Product;
+use bigdata_chassis::{Db, Tx, on_db, on_tx};
+use bigdata_common::{Name, ProductRef};
+
+#[derive(sqlx::FromRow)]
+struct Raw {
+    name: String,
+    version: String,
+    description: String,
+    logo_url: String,
+    template: Option<String>,
+    template_language: String,
+    options: Option<String>,
+    orchestrator: Option<String>,
+    reach_network: i64,
+    revision: String,
+}
+
+impl Raw {
+    fn read(self) -> Result<Product, sqlx::Error> {
+        Ok(Product {
+            reference: ProductRef { name: parsed(&self.name)?, version: parsed(&self.version)? },
+            description: self.description,
+            logo_url: self.logo_url,
+            template: self.template,
+            language: parsed(&self.template_language)?,
+            options: self.options,
+            orchestrator: self.orchestrator,
+            reach_network: self.reach_network == 1,
+            revision: self.revision,
+        })
+    }
+}
+
+const COLUMNS: &str = "SELECT name, version, description, logo_url, template, template_language, options, orchestrator, \
+                       reach_network, revision FROM products WHERE name = $1 AND version = $2";
+
+/// The product.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn find(db: &Db, product: &ProductRef) -> Result<Option<Product>, sqlx::Error> {
+    let raw: Option<Raw> = on_db!(db, pool => sqlx::query_as(COLUMNS)
+        .bind(product.name.as_str())
+        .bind(product.version.as_str())
+        .fetch_optional(pool)
+        .await)?;
+    raw.map(Raw::read).transpose()
+}
+
+/// The product, held by this transaction until its end.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn lock(tx: &mut Tx, product: &ProductRef) -> Result<Option<Product>, sqlx::Error> {
+    const LOCKED: &str = "SELECT name, version, description, logo_url, template, template_language, options, \
+                          orchestrator, reach_network, revision FROM products WHERE name = $1 AND version = $2 FOR UPDATE";
+    let query = if tx.is_postgres() { LOCKED } else { COLUMNS };
+    let raw: Option<Raw> = on_tx!(tx, connection => sqlx::query_as(query)
+        .bind(product.name.as_str())
+        .bind(product.version.as_str())
+        .fetch_optional(connection)
+        .await)?;
+    raw.map(Raw::read).transpose()
+}
+
+/// Stores a product, new or changed.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn put(tx: &mut Tx, product: &Product) -> Result<(), sqlx::Error> {
+    on_tx!(tx, connection => sqlx::query(
+            "INSERT INTO products (name, version, description, logo_url, template, template_language, options, \
+             orchestrator, reach_network, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+             ON CONFLICT (name, version) DO UPDATE SET description = excluded.description, \
+             logo_url = excluded.logo_url, template = excluded.template, \
+             template_language = excluded.template_language, options = excluded.options, \
+             orchestrator = excluded.orchestrator, reach_network = excluded.reach_network, \
+             revision = excluded.revision")
+        .bind(product.reference.name.as_str())
+        .bind(product.reference.version.as_str())
+        .bind(&product.description)
+        .bind(&product.logo_url)
+        .bind(&product.template)
+        .bind(product.language.as_str())
+        .bind(&product.options)
+        .bind(&product.orchestrator)
+        .bind(i64::from(product.reach_network))
+        .bind(&product.revision)
+        .execute(connection)
+        .await
+        .map(drop))
+}
+
+/// Deletes a product; its clusters' revisions stay.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn delete(tx: &mut Tx, product: &ProductRef) -> Result<(), sqlx::Error> {
+    on_tx!(tx, connection => sqlx::query("DELETE FROM products WHERE name = $1 AND version = $2")
+        .bind(product.name.as_str())
+        .bind(product.version.as_str())
+        .execute(connection)
+        .await
+        .map(drop))
+}
+
+/// What a list says of a product.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The product.
+    pub reference: ProductRef,
+    /// One line for people.
+    pub description: String,
+    /// Address of a picture.
+    pub logo_url: String,
+    /// Content hash.
+    pub revision: String,
+    /// Whether it has a template.
+    pub has_template: bool,
+    /// How many clusters of it are not destroyed.
+    pub clusters: u64,
+}
+
+#[derive(sqlx::FromRow)]
+struct RawListed {
+    name: String,
+    version: String,
+    description: String,
+    logo_url: String,
+    revision: String,
+    has_template: i64,
+    clusters: i64,
+}
+
+/// Every product, or every version of one; unsorted.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn list(db: &Db, name: Option<&Name>, version: Option<&Name>) -> Result<Vec<Listed>, sqlx::Error> {
+    let rows: Vec<RawListed> = on_db!(db, pool => sqlx::query_as(
+            "SELECT p.name, p.version, p.description, p.logo_url, p.revision, \
+             CAST(CASE WHEN p.template IS NULL THEN 0 ELSE 1 END AS BIGINT) AS has_template, \
+             (SELECT COUNT(*) FROM clusters c WHERE c.product = p.name AND c.version = p.version \
+             AND c.status <> 'destroyed') AS clusters \
+             FROM products p WHERE ($1 = '' OR p.name = $1) AND ($2 = '' OR p.version = $2)")
+        .bind(name.map_or("", Name::as_str))
+        .bind(version.map_or("", Name::as_str))
+        .fetch_all(pool)
+        .await)?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Listed {
+                reference: ProductRef { name: parsed(&row.name)?, version: parsed(&row.version)? },
+                description: row.description,
+                logo_url: row.logo_url,
+                revision: row.revision,
+                has_template: row.has_template == 1,
+                clusters: unsigned(row.clusters),
+            })
+        })
+        .collect()
+}

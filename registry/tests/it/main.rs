@@ -1,0 +1,14 @@
+//! The registry from outside: its status machine, its templates, and its API over real HTTP on both databases.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
+mod attacks;
+mod bad_input;
+mod blueprints;
+mod course;
+mod launches;
+mod lifecycle;
+mod products;
+mod streams;
+mod support;
+mod templates;

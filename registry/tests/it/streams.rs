@@ -1,0 +1,95 @@
+//! What is told as it happens: the stream of events, and waiting.
+
+use crate::support::{API, Harness, PAIR, on_every_database, pair_options};
+use bigdata_common::status::NodeStatus;
+use futures_util::StreamExt;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+struct Stream {
+    response: std::pin::Pin<Box<dyn futures_util::Stream<Item = reqwest::Result<bytes::Bytes>>>>,
+    text: String,
+}
+
+impl Stream {
+    async fn open(registry: &Harness, path: &str, last: Option<&str>) -> Self {
+        let mut request = registry.request(Method::GET, path).header("accept", "text/event-stream");
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let response = request.send().await.unwrap();
+        assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
+        Self { response: Box::pin(response.bytes_stream()), text: String::new() }
+    }
+
+    /// The next event.
+    async fn next(&mut self) -> (String, Value) {
+        loop {
+            if let Some((frame, rest)) = self.text.split_once("\n\n") {
+                let (frame, rest) = (frame.to_owned(), rest.to_owned());
+                self.text = rest;
+                let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+                if let (Some(id), Some(data)) = (field("id: "), field("data: ")) {
+                    return (id, serde_json::from_str(&data).unwrap());
+                }
+                continue;
+            }
+            let bytes = tokio::time::timeout(Duration::from_secs(10), self.response.next()).await;
+            self.text.push_str(std::str::from_utf8(&bytes.expect("something comes").unwrap().unwrap()).unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn events_are_streamed_within_a_second_and_resumed_without_gaps() {
+    on_every_database(async |registry| {
+        registry.product(PAIR, &pair_options(), None).await;
+        let cluster = registry.launch(json!({"mem": 64})).await;
+        let path = format!("/{}/events", cluster.dn());
+        let mut stream = Stream::open(registry, &path, None).await;
+        for wanted in ["1", "2"] {
+            assert_eq!(stream.next().await.0, wanted);
+        }
+        let begun = Instant::now();
+        registry.node(&cluster, "a", 1, NodeStatus::Running, None).await;
+        let (id, event) = stream.next().await;
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert_eq!((id.as_str(), &event["kind"], &event["node"]), ("3", &json!("node"), &json!("a")));
+        drop(stream);
+        registry.node(&cluster, "b", 1, NodeStatus::Running, None).await;
+        let mut resumed = Stream::open(registry, &path, Some("3")).await;
+        assert_eq!(resumed.next().await.0, "4");
+        let (_, page) = registry.get(&format!("{path}?after=1&limit=2")).await;
+        assert_eq!((&page["events"][0]["sequence"], &page["next"]), (&json!(2), &json!(3)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn waiting_ends_with_what_is_waited_for() {
+    on_every_database(async |registry| {
+        registry.product(PAIR, &pair_options(), None).await;
+        let cluster = registry.launch(json!({"mem": 64})).await;
+        let wait = async |query: &str| {
+            let path = format!("{API}/{}?{query}", cluster.dn());
+            let response = registry.request_as("ann", "user", Method::GET, &path).send().await.unwrap();
+            let outcome = response.headers().get("x-bigdata-wait").map(|value| value.to_str().unwrap().to_owned());
+            (response.status().as_u16(), outcome.unwrap_or_default())
+        };
+        assert_eq!(wait("wait=ready&timeout=0").await, (200, "timeout".to_owned()));
+        assert_eq!(wait("wait=registered").await, (200, "met".to_owned()));
+        assert_eq!(wait("wait=happy").await.0, 400);
+        let begun = Instant::now();
+        let (waited, ()) = tokio::join!(wait("wait=ready&timeout=30"), async {
+            registry.node(&cluster, "a", 1, NodeStatus::Running, Some(true)).await;
+            registry.node(&cluster, "b", 1, NodeStatus::Running, None).await;
+        });
+        assert_eq!(waited, (200, "met".to_owned()));
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert_eq!(wait("wait=failed").await, (200, "missed".to_owned()));
+        registry.delete(&format!("/{}", cluster.dn())).await;
+        assert_eq!(wait("wait=ready").await, (200, "missed".to_owned()));
+    })
+    .await;
+}
