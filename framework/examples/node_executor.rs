@@ -1,0 +1,81 @@
+//! A small executor for the tests of this crate: it enrols, tells that its node runs, and ends when it is told to.
+//!
+//! The node's command steers it: `fail` ends the attempt at once; anything else runs.
+
+use bigdata_chassis::http::InternalClient;
+use bigdata_chassis::secret::Token;
+use bigdata_common::blueprint::Command;
+use bigdata_common::internal::{EnrolRequest, NodeReport, NodeSpecification, TaskData};
+use bigdata_mesos::client::executor::{Event, ExecutorClient, ExecutorEnvironment, Handle};
+use bigdata_mesos::event::ExecutorEvent;
+use bigdata_mesos::v1::{TaskId, TaskInfo, TaskState, TaskStatus};
+use std::time::Duration;
+
+type Done<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Done {
+    let environment = ExecutorEnvironment::from_process()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(environment))
+}
+
+async fn run(environment: ExecutorEnvironment) -> Done {
+    let (handle, mut events) = ExecutorClient::start(environment);
+    let mut running: Option<TaskId> = None;
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Received(ExecutorEvent::Launch(tasks)) => {
+                for task in tasks {
+                    if !launch(&handle, &task).await? {
+                        handle.settled(Duration::from_secs(10)).await;
+                        return Ok(());
+                    }
+                    running = Some(task.task_id);
+                }
+            }
+            Event::Received(ExecutorEvent::Kill { .. } | ExecutorEvent::Shutdown) | Event::GivenUp { .. } => break,
+            Event::Received(_) | Event::Connected { .. } | Event::Disconnected { .. } => {}
+        }
+    }
+    if let Some(task) = running {
+        tell(&handle, &task, TaskState::Killed, NodeReport::default()).await?;
+    }
+    handle.settled(Duration::from_secs(10)).await;
+    Ok(())
+}
+
+/// Whether the node runs.
+async fn launch(handle: &Handle, task: &TaskInfo) -> Done<bool> {
+    let node = enrol(task).await?;
+    // The test reads here what the executor was told.
+    let mut told = vec![node.address.clone(), node.peers.len().to_string()];
+    told.extend(node.secrets.0.keys().cloned());
+    let report = NodeReport { passing: Some(true), started: true, last_lines: told, ..NodeReport::default() };
+    if node.blueprint.command == Some(Command::Shell("fail".to_owned())) {
+        let reason = Some("it was told to fail".to_owned());
+        tell(handle, &task.task_id, TaskState::Failed, NodeReport { passing: None, reason, ..report }).await?;
+        return Ok(false);
+    }
+    tell(handle, &task.task_id, TaskState::Running, report).await?;
+    Ok(true)
+}
+
+async fn enrol(task: &TaskInfo) -> Done<NodeSpecification> {
+    let data: TaskData = serde_json::from_slice(task.data.as_deref().unwrap_or_default())?;
+    let client = InternalClient::new(data.framework, Token::from_text("none"))?;
+    let request = EnrolRequest {
+        attempt: data.attempt,
+        token: data.token,
+        fingerprint: "ab".repeat(32),
+        control: "127.0.0.1:1".to_owned(),
+        isolation: "none".to_owned(),
+    };
+    Ok(client.post("/internal/v1/nodes/enrol", &request).await?)
+}
+
+async fn tell(handle: &Handle, task: &TaskId, state: TaskState, report: NodeReport) -> Done {
+    let mut status = TaskStatus::new(task.clone(), state);
+    status.healthy = report.passing;
+    status.data = Some(serde_json::to_vec(&report)?);
+    Ok(handle.update(status).await?)
+}

@@ -1,0 +1,239 @@
+//! The framework's decisions: `step(input, now) -> outputs` over a state that mirrors the database.
+//!
+//! Pure: no clock, no I/O; chance comes from a generator that is given. The shell ([`crate::driver`]) performs the outputs
+//! of a step: all writes and events in one transaction, then the calls. So a task and its leases are stored before its
+//! ACCEPT leaves, and an update is stored before it is acknowledged.
+//!
+//! Reading order: [`model`] (what is known), [`output`] (what goes in and out), [`wanted`] (what the registry wants),
+//! [`offers`] and [`launch`] (from offers to tasks), [`update`] (what becomes of tasks), [`release`], [`reconcile`].
+
+mod enrol;
+mod facts;
+mod launch;
+pub(crate) mod model;
+mod offers;
+pub(crate) mod output;
+mod reconcile;
+mod release;
+mod update;
+pub(crate) mod view;
+mod wanted;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use enrol::EnrolRefusal;
+
+use crate::placement::Rules;
+use bigdata_common::{AttemptId, ClusterId, Name, Timestamp};
+use bigdata_mesos::v1::{AgentId, Offer};
+use model::{Agent, Cluster, EndedTask, Node, Task, Volume};
+use output::{Call, Input, Output, Write};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// An executor that does not end its task for so long is ended itself.
+const SHUTDOWN_AFTER_MS: u64 = 30_000;
+
+/// What an operator has decided, as the core needs it.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    pub rules: Rules,
+    /// The service's URL for executors.
+    pub url: String,
+    pub executor_command: Vec<String>,
+    pub executor_path: String,
+    pub uid_pool: Option<(u32, u32)>,
+    pub attempts: u32,
+    pub hold_ms: u64,
+    pub release_limit_ms: u64,
+    /// The longest time without a fact before one that the registry has not seen is told again.
+    pub tell_again_ms: u64,
+}
+
+/// What the database holds, and what is known beside it.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub framework: Option<String>,
+    pub clusters: BTreeMap<ClusterId, Cluster>,
+    pub tasks: BTreeMap<AttemptId, Task>,
+    pub ended: BTreeMap<AttemptId, EndedTask>,
+    pub volumes: BTreeMap<String, Volume>,
+    pub uids: BTreeMap<(String, u32), ClusterId>,
+    pub agents: BTreeMap<String, Agent>,
+}
+
+/// The subscription.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Session {
+    Subscribed,
+    /// Since when, and why.
+    Away {
+        since: Option<Timestamp>,
+        reason: String,
+    },
+}
+
+/// An offer that has not been answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub offer: Offer,
+    pub since: Timestamp,
+}
+
+/// Whether offers are wanted, and what the master was told of that.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Demand {
+    pub suppressed: bool,
+    /// Offers are asked for again as soon as that may be.
+    pub revive: bool,
+    pub revived_at: Option<Timestamp>,
+    /// Offers are let come until then, to see the agents.
+    pub look_until: Option<Timestamp>,
+    pub looked_at: Option<Timestamp>,
+    /// The nodes that looked for a place after the last step.
+    pub due: BTreeSet<(ClusterId, Name)>,
+}
+
+/// See the [module](self).
+pub(crate) struct Core {
+    pub policy: Arc<Policy>,
+    pub state: State,
+    pub session: Session,
+    pub(crate) offers: BTreeMap<String, Held>,
+    pub(crate) demand: Demand,
+    pub(crate) reconciliation: reconcile::Reconciliation,
+    /// Whether something has changed since places were looked for last.
+    pub(crate) changed: bool,
+    /// DESTROY operations under way: their volumes by operation.
+    destroying: BTreeMap<String, Vec<String>>,
+    random: StdRng,
+    outputs: Vec<Output>,
+}
+
+impl Core {
+    /// A core over what the database holds; `seed` must be random where tokens shall be.
+    pub(crate) fn new(policy: Policy, state: State, seed: [u8; 32]) -> Self {
+        Self {
+            policy: Arc::new(policy),
+            state,
+            session: Session::Away { since: None, reason: "the service has just started".to_owned() },
+            offers: BTreeMap::new(),
+            demand: Demand::default(),
+            reconciliation: reconcile::Reconciliation::default(),
+            changed: true,
+            destroying: BTreeMap::new(),
+            random: StdRng::from_seed(seed),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Takes one input in; the outputs are to be performed before the next step.
+    pub(crate) fn step(&mut self, input: Input, now: Timestamp) -> Vec<Output> {
+        match input {
+            Input::Subscribed { framework } => self.subscribed(framework, now),
+            Input::Disconnected { reason } => self.disconnected(reason, now),
+            Input::Expelled { message } => self.expelled(message, now),
+            Input::Offers(offers) => self.offered(offers, now),
+            Input::Rescinded(offer) => {
+                self.offers.remove(offer.as_str());
+            }
+            Input::InverseOffers(offers) => self.asked_back(offers),
+            Input::Update(status) => self.updated(status, now),
+            Input::OperationUpdate(status) => self.operated(status),
+            Input::Wanted { state, specification, hinted } => self.wanted(&state, specification, hinted, now),
+            Input::Listed(clusters) => self.listed(&clusters),
+            Input::Enrolled { attempt, fingerprint, control, isolation } => {
+                self.enrolled(attempt, fingerprint, control, isolation);
+            }
+            Input::NotLaunched { tasks, reason } => self.not_launched(&tasks, &reason, now),
+            Input::Tick => self.reconcile_tick(now),
+        }
+        self.release_all(now);
+        self.place(now);
+        self.settle_offers(now);
+        std::mem::take(&mut self.outputs)
+    }
+
+    fn subscribed(&mut self, framework: String, now: Timestamp) {
+        if self.state.framework.as_deref() != Some(framework.as_str()) {
+            self.persist(Write::Framework(Some(framework.clone())));
+            self.state.framework = Some(framework);
+        }
+        self.session = Session::Subscribed;
+        self.offers.clear();
+        self.demand = Demand::default();
+        self.look(now);
+        self.changed = true;
+        self.reconcile_all(now);
+    }
+
+    fn disconnected(&mut self, reason: String, now: Timestamp) {
+        let since = match &self.session {
+            Session::Away { since, .. } => since.or(Some(now)),
+            Session::Subscribed => Some(now),
+        };
+        self.session = Session::Away { since, reason };
+        // Offers do not outlive the subscription.
+        self.offers.clear();
+        self.changed = true;
+    }
+
+    /// A framework that the master has removed begins anew; its role's volumes are still there.
+    fn expelled(&mut self, message: String, now: Timestamp) {
+        tracing::error!(message, "the master ended the subscription");
+        let words = message.to_lowercase();
+        if ["removed", "completed", "torn down", "unknown framework"].iter().any(|word| words.contains(word)) {
+            self.state.framework = None;
+            self.persist(Write::Framework(None));
+        }
+        self.disconnected(message, now);
+    }
+
+    pub(crate) fn persist(&mut self, write: Write) {
+        self.outputs.push(Output::Persist(write));
+    }
+
+    pub(crate) fn call(&mut self, call: Call) {
+        self.outputs.push(Output::Call(call));
+    }
+
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.session == Session::Subscribed
+    }
+
+    pub(crate) fn store_cluster(&mut self, id: &ClusterId) {
+        if let Some(cluster) = self.state.clusters.get(id) {
+            self.outputs.push(Output::Persist(Write::Cluster(Box::new(cluster.clone()))));
+        }
+    }
+
+    pub(crate) fn store_node(&mut self, id: &ClusterId, name: &Name) {
+        let Some(cluster) = self.state.clusters.get(id) else { return };
+        if let Some((position, _, node)) = cluster.nodes.get_full(name) {
+            let node: Box<Node> = Box::new(node.clone());
+            self.persist(Write::Node { cluster: id.clone(), name: name.clone(), position, node });
+        }
+    }
+
+    pub(crate) fn store_task(&mut self, id: AttemptId) {
+        if let Some(task) = self.state.tasks.get(&id) {
+            self.outputs.push(Output::Persist(Write::Task(Box::new(task.clone()))));
+        }
+    }
+
+    /// Tells a task to end; once it has not for long, its executor is ended by the agent.
+    pub(crate) fn kill(&mut self, id: AttemptId, now: Timestamp) {
+        let Some(task) = self.state.tasks.get_mut(&id) else { return };
+        task.killed_at = Some(now);
+        let since = *task.killed_since.get_or_insert(now);
+        let agent = AgentId::from(task.agent.as_str());
+        if now.millis_since(since) >= SHUTDOWN_AFTER_MS {
+            self.call(Call::Shutdown { executor: id.to_string().into(), agent });
+        } else {
+            self.call(Call::Kill { task: id.to_string().into(), agent: Some(agent) });
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! What the framework knows: the records that its database holds, and beside them what only lives in memory.
+//!
+//! Fields marked `#[serde(skip)]` are not stored: after a restart they are found out again.
+
+use crate::placement::Network;
+use bigdata_common::api::explain::{Capacity, NodeExplanation};
+use bigdata_common::event::AttemptRef;
+use bigdata_common::internal::{ClusterState, Desired, NodeObservation, NodeReport, Specification};
+use bigdata_common::status::{ClusterStatus, Termination};
+use bigdata_common::{AttemptId, ClusterId, Name, Timestamp};
+use bigdata_mesos::resources::Resources;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A cluster that is wanted, or is being released.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Cluster {
+    pub id: ClusterId,
+    pub revision: u32,
+    pub generation: u32,
+    pub status: ClusterStatus,
+    pub desired: Desired,
+    pub termination: Termination,
+    pub force: bool,
+    pub placement_deadline: Option<Timestamp>,
+    pub waiting_since: Option<Timestamp>,
+    pub phase: Phase,
+    #[serde(skip)]
+    pub specification: Option<Arc<Specification>>,
+    #[serde(skip)]
+    pub nodes: IndexMap<Name, Node>,
+    #[serde(skip)]
+    pub waiting: Waiting,
+}
+
+/// Where a cluster stands with the framework.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Phase {
+    /// Its nodes are kept running.
+    Active,
+    /// Its nodes are being ended, and their volumes dealt with.
+    Releasing { since: Timestamp, volumes_since: Option<Timestamp>, leftovers: Vec<String> },
+    /// Nothing of it is left but what is listed.
+    Released { leftovers: Vec<String>, told_at: Timestamp },
+}
+
+/// Why a cluster waits, as it was last told.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Waiting {
+    pub nodes: Vec<NodeExplanation>,
+    pub told: Vec<String>,
+    pub told_at: Option<Timestamp>,
+}
+
+/// A node: what is known of it, and what its next attempt needs to know.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Node {
+    /// Counts up over all that is said of it.
+    pub sequence: u64,
+    /// The number of its newest attempt.
+    pub attempts: u32,
+    /// Attempts of this generation that failed by the node's own fault.
+    pub faults: u32,
+    /// Failures in a row, for the wait before the next attempt.
+    pub failures: u32,
+    pub gave_up: bool,
+    pub not_before: Option<Timestamp>,
+    /// The attempt that is not confirmed to have ended.
+    pub task: Option<AttemptId>,
+    /// The agent that it was on last.
+    pub agent: Option<String>,
+    pub pool: Option<String>,
+    pub address: Option<String>,
+    pub observation: Option<NodeObservation>,
+    #[serde(skip)]
+    pub told_at: Option<Timestamp>,
+}
+
+/// An attempt that is not confirmed to have ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Task {
+    pub id: AttemptId,
+    pub number: u32,
+    pub cluster: ClusterId,
+    pub node: Name,
+    pub agent: String,
+    pub host: String,
+    pub pool: Option<String>,
+    pub address: String,
+    pub ports: IndexMap<Name, u16>,
+    /// Ports taken from the agent's offer, the control channel's first.
+    pub agent_ports: Vec<u16>,
+    pub used: Capacity,
+    pub uid: Option<u32>,
+    pub launched_at: Timestamp,
+    pub token_hash: String,
+    pub enrolled: Option<Enrolled>,
+    pub state: TaskStage,
+    /// Whether it was ever seen running.
+    pub was_running: bool,
+    pub running_since: Option<Timestamp>,
+    /// Timestamp of the newest update by its executor, in seconds.
+    pub newest: f64,
+    pub report: NodeReport,
+    /// Its cluster was released by force: the lease stays until the end is confirmed.
+    pub forgotten: bool,
+    #[serde(skip)]
+    pub killed_at: Option<Timestamp>,
+    /// When it was first told to end.
+    #[serde(skip)]
+    pub killed_since: Option<Timestamp>,
+    #[serde(skip)]
+    pub heard_at: Option<Timestamp>,
+}
+
+/// What Mesos says of a task that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum TaskStage {
+    Launching,
+    Running,
+    Unreachable,
+    Stopping,
+}
+
+/// How a task's executor is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Enrolled {
+    pub fingerprint: String,
+    pub control: String,
+    pub isolation: String,
+}
+
+/// An attempt that has ended: kept so that it is recognised.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct EndedTask {
+    pub id: AttemptId,
+    pub cluster: ClusterId,
+    pub node: Name,
+    pub agent: String,
+    pub at: Timestamp,
+}
+
+/// A persistent volume.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Volume {
+    pub id: String,
+    pub cluster: ClusterId,
+    pub node: Name,
+    pub disk: Name,
+    pub agent: String,
+    pub host: String,
+    pub size: u64,
+    /// Whether it was seen in an offer or with a running task: then its data binds the node to its agent.
+    pub seen: bool,
+    pub fate: Fate,
+    /// Since when it is doomed.
+    pub doomed_at: Option<Timestamp>,
+    #[serde(skip)]
+    pub destroy_sent: Option<Timestamp>,
+}
+
+/// What is to become of a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Fate {
+    /// Its node needs it.
+    Used,
+    /// It is destroyed as soon as its agent offers it.
+    Doomed,
+    /// It outlives its cluster by the cluster's termination policy.
+    Kept,
+}
+
+/// An agent that has made an offer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Agent {
+    pub id: String,
+    pub host: String,
+    /// The address that it is reached at.
+    pub address: String,
+    pub attributes: BTreeMap<String, String>,
+    pub total: Capacity,
+    pub seen_at: Timestamp,
+    /// Whether it has made an offer since the service started; else `free` is not known.
+    #[serde(skip)]
+    pub fresh: bool,
+    /// What it offered last.
+    #[serde(skip)]
+    pub free: Resources,
+    /// When it is to be away, in words.
+    #[serde(skip)]
+    pub leaving: Option<String>,
+    /// Labels of others on its resources, in words.
+    #[serde(skip)]
+    pub foreign: Vec<String>,
+    /// When one of its offers was answered last.
+    #[serde(skip)]
+    pub answered_at: Option<Timestamp>,
+}
+
+impl Agent {
+    pub(crate) fn network(&self) -> Network {
+        Network::of(&self.attributes)
+    }
+
+    /// The machine that uids are unique on.
+    pub(crate) fn machine(&self) -> String {
+        match self.network() {
+            Network::Loopback { host, .. } => host,
+            _ => self.host.clone(),
+        }
+    }
+}
+
+impl Cluster {
+    pub(crate) fn new(state: &ClusterState) -> Self {
+        Self {
+            id: state.cluster.clone(),
+            revision: state.revision,
+            generation: state.generation,
+            status: state.status,
+            desired: state.desired,
+            termination: state.termination,
+            force: state.force,
+            placement_deadline: state.placement_deadline,
+            waiting_since: None,
+            phase: Phase::Active,
+            specification: None,
+            nodes: IndexMap::new(),
+            waiting: Waiting::default(),
+        }
+    }
+
+    /// Whether nodes that have no task are given one.
+    pub(crate) fn is_placed(&self) -> bool {
+        self.phase == Phase::Active
+            && self.desired == Desired::Run
+            && !matches!(self.status, ClusterStatus::Failed | ClusterStatus::Destroying | ClusterStatus::Destroyed)
+            && self.specification.is_some()
+    }
+
+    /// The nodes that look for a place now.
+    pub(crate) fn due(&self, now: Timestamp) -> Vec<Name> {
+        if !self.is_placed() {
+            return Vec::new();
+        }
+        let due =
+            |node: &Node| node.task.is_none() && !node.gave_up && node.not_before.is_none_or(|instant| instant <= now);
+        self.nodes.iter().filter(|(_, node)| due(node)).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+impl Task {
+    pub(crate) fn reference(&self) -> AttemptRef {
+        AttemptRef { id: self.id, number: self.number }
+    }
+}

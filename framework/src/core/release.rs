@@ -1,0 +1,323 @@
+//! The end of a cluster: its nodes are ended, its volumes dealt with, its leases freed.
+
+use super::Core;
+use super::model::{Fate, Phase, Volume};
+use super::output::{Call, Write};
+use crate::placement::take::{LABEL_CLUSTER, LABEL_REGISTRY};
+use bigdata_common::event::Event;
+use bigdata_common::status::Termination;
+use bigdata_common::{AttemptId, ClusterId, Timestamp};
+use bigdata_mesos::resources::Resources;
+use bigdata_mesos::v1::{OfferId, Operation, OperationState, OperationStatus, Resource};
+
+/// A node that has not ended is told again so often.
+const KILL_EVERY_MS: u64 = 5_000;
+/// A DESTROY that has no effect is sent again so often.
+const DESTROY_EVERY_MS: u64 = 5_000;
+/// An offer that comes sooner after another was answered may have been made before that.
+const IN_FLIGHT_MS: u64 = 300;
+
+impl Core {
+    /// Takes every release as far as it goes now.
+    pub(super) fn release_all(&mut self, now: Timestamp) {
+        let releasing: Vec<ClusterId> = self
+            .state
+            .clusters
+            .values()
+            .filter(|cluster| matches!(cluster.phase, Phase::Releasing { .. }))
+            .map(|cluster| cluster.id.clone())
+            .collect();
+        for id in &releasing {
+            self.end_nodes(id, now);
+            self.doom_volumes(id, now);
+        }
+        self.check_doomed(now);
+        self.destroy_doomed(now);
+        for id in &releasing {
+            self.finish_release(id, now);
+        }
+        self.end_forgotten(now);
+    }
+
+    fn live_tasks(&self, id: &ClusterId) -> Vec<AttemptId> {
+        let live = self.state.tasks.values().filter(|task| task.cluster == *id && !task.forgotten);
+        live.map(|task| task.id).collect()
+    }
+
+    fn end_nodes(&mut self, id: &ClusterId, now: Timestamp) {
+        let tasks = self.live_tasks(id);
+        let Some(cluster) = self.state.clusters.get(id) else { return };
+        let Phase::Releasing { since, .. } = cluster.phase else { return };
+        if cluster.force && now.millis_since(since) >= self.policy.release_limit_ms {
+            for task in tasks {
+                self.forget(task);
+            }
+            return;
+        }
+        if !self.is_subscribed() {
+            return;
+        }
+        for task in tasks {
+            self.kill_again(task, now);
+        }
+    }
+
+    fn kill_again(&mut self, id: AttemptId, now: Timestamp) {
+        let killed_at = self.state.tasks.get(&id).and_then(|task| task.killed_at);
+        if killed_at.is_none_or(|at| now.millis_since(at) >= KILL_EVERY_MS) {
+            self.kill(id, now);
+        }
+    }
+
+    /// What could not be ended by force is ended as soon as it is heard of; until then its leases stay.
+    fn forget(&mut self, id: AttemptId) {
+        let Some(task) = self.state.tasks.get_mut(&id) else { return };
+        task.forgotten = true;
+        let (cluster, name) = (task.cluster.clone(), task.node.clone());
+        let words = format!("node {name}: task {id} on agent {} is not confirmed to have ended", task.host);
+        self.store_task(id);
+        let Some(cluster) = self.state.clusters.get_mut(&cluster) else { return };
+        if let Some(node) = cluster.nodes.get_mut(&name) {
+            node.task = None;
+        }
+        if let Phase::Releasing { leftovers, .. } = &mut cluster.phase {
+            leftovers.push(words);
+        }
+        let id = cluster.id.clone();
+        self.store_node(&id, &name);
+        self.store_cluster(&id);
+    }
+
+    fn end_forgotten(&mut self, now: Timestamp) {
+        if !self.is_subscribed() {
+            return;
+        }
+        let forgotten = |task: &&super::model::Task| {
+            task.forgotten && task.killed_at.is_none_or(|at| now.millis_since(at) >= 12 * KILL_EVERY_MS)
+        };
+        let tasks: Vec<AttemptId> = self.state.tasks.values().filter(forgotten).map(|task| task.id).collect();
+        for task in tasks {
+            self.kill(task, now);
+        }
+    }
+
+    /// Once all nodes have ended: what becomes of the volumes.
+    fn doom_volumes(&mut self, id: &ClusterId, now: Timestamp) {
+        if !self.live_tasks(id).is_empty() {
+            return;
+        }
+        let Some(cluster) = self.state.clusters.get_mut(id) else { return };
+        let wipe = cluster.termination == Termination::Wipe;
+        let Phase::Releasing { volumes_since, leftovers, .. } = &mut cluster.phase else { return };
+        if volumes_since.is_some() {
+            return;
+        }
+        *volumes_since = Some(now);
+        let mut changed = Vec::new();
+        let of_cluster = |volume: &&mut Volume| volume.cluster == *id && volume.fate != Fate::Doomed;
+        for volume in self.state.volumes.values_mut().filter(of_cluster) {
+            volume.fate = if wipe { Fate::Doomed } else { Fate::Kept };
+            volume.doomed_at = wipe.then_some(now);
+            if !wipe {
+                leftovers.push(format!("{} is kept", in_words(volume)));
+            }
+            changed.push(volume.clone());
+        }
+        self.look(now);
+        for volume in changed {
+            self.persist(Write::Volume(Box::new(volume)));
+        }
+        self.store_cluster(id);
+    }
+
+    fn doomed_of(&self, id: &ClusterId) -> Vec<&Volume> {
+        let doomed = self.state.volumes.values().filter(|volume| volume.fate == Fate::Doomed);
+        doomed.filter(|volume| volume.cluster == *id).collect()
+    }
+
+    /// Whether the release of a cluster waits for its volumes' agents to make an offer.
+    pub(super) fn waits_for_volumes(&self) -> bool {
+        let waits = |cluster: &super::model::Cluster| {
+            matches!(cluster.phase, Phase::Releasing { volumes_since: Some(_), .. })
+                && !self.doomed_of(&cluster.id).is_empty()
+        };
+        self.state.clusters.values().any(waits)
+    }
+
+    /// A doomed volume that its agent's newest offer does not hold is gone, or was never made.
+    fn check_doomed(&mut self, now: Timestamp) {
+        let mut gone = Vec::new();
+        let mut unsure = false;
+        for volume in self.state.volumes.values().filter(|volume| volume.fate == Fate::Doomed) {
+            let answered = self.state.agents.get(&volume.agent).and_then(|agent| agent.answered_at);
+            let mut offers = self.held_of(&volume.agent).peekable();
+            if offers.peek().is_none() {
+                continue;
+            }
+            let offered = |held: &super::Held| {
+                held.offer.resources.iter().any(|entry| entry.persistence_id() == Some(&volume.id))
+            };
+            if offers.any(offered) {
+                continue;
+            }
+            // An offer that was made before the volume's task had ended, or before another was answered, says nothing.
+            let certain_from = answered.max(volume.doomed_at);
+            let certain = self
+                .held_of(&volume.agent)
+                .map(|held| held.since)
+                .max()
+                .is_some_and(|latest| certain_from.is_none_or(|from| latest.millis_since(from) >= IN_FLIGHT_MS));
+            if certain {
+                gone.push(volume.id.clone());
+            } else {
+                unsure = true;
+            }
+        }
+        for id in gone {
+            self.state.volumes.remove(&id);
+            self.persist(Write::DeleteVolume(id));
+        }
+        if unsure {
+            self.answer_unsure(now);
+        }
+    }
+
+    /// Offers that may be older than the last answer are given back, so that newer ones come.
+    fn answer_unsure(&mut self, now: Timestamp) {
+        let agents: Vec<String> = self
+            .state
+            .volumes
+            .values()
+            .filter(|volume| volume.fate == Fate::Doomed)
+            .map(|volume| volume.agent.clone())
+            .collect();
+        let old = |held: &&super::Held| {
+            agents.contains(&held.offer.agent_id.value) && now.millis_since(held.since) >= IN_FLIGHT_MS
+        };
+        let offers: Vec<OfferId> = self.offers.values().filter(old).map(|held| held.offer.id.clone()).collect();
+        if offers.is_empty() {
+            return;
+        }
+        for offer in &offers {
+            self.offers.remove(offer.as_str());
+        }
+        self.call(Call::Decline { offers, refuse_seconds: 0.0 });
+    }
+
+    /// What came of a DESTROY.
+    pub(super) fn operated(&mut self, status: OperationStatus) {
+        let id = status.operation_id.as_ref().map(|id| id.value.clone()).unwrap_or_default();
+        if status.state() == OperationState::Finished {
+            for volume in self.destroying.remove(&id).unwrap_or_default() {
+                if self.state.volumes.get(&volume).is_some_and(|volume| volume.fate == Fate::Doomed) {
+                    self.state.volumes.remove(&volume);
+                    self.persist(Write::DeleteVolume(volume));
+                }
+            }
+        } else if status.state() != OperationState::Pending {
+            self.destroying.remove(&id);
+            tracing::warn!(operation = id, state = %status.state(), message = status.message, "a volume was not destroyed");
+        }
+        self.call(Call::AcknowledgeOperation(status));
+    }
+
+    fn destroy_doomed(&mut self, now: Timestamp) {
+        let agents: Vec<String> = self.state.agents.keys().cloned().collect();
+        for agent in agents {
+            let (volumes, disks) = self.offered_waste(&agent, now);
+            if volumes.is_empty() && disks.is_empty() {
+                continue;
+            }
+            let offers: Vec<OfferId> = self.held_of(&agent).map(|held| held.offer.id.clone()).collect();
+            for offer in &offers {
+                self.offers.remove(offer.as_str());
+            }
+            let mut destroyed = Vec::new();
+            for id in volumes.iter().filter_map(Resource::persistence_id) {
+                if let Some(volume) = self.state.volumes.get_mut(id) {
+                    volume.destroy_sent = Some(now);
+                    destroyed.push(volume.id.clone());
+                }
+            }
+            self.answered(&agent, now);
+            let mut operations = Vec::new();
+            let unreserved: Resources = volumes.iter().cloned().map(Resource::not_persistent).chain(disks).collect();
+            if !volumes.is_empty() {
+                let id = format!("destroy-{}", self.random_attempt());
+                operations.push(Operation::destroy(volumes).with_id(id.as_str()));
+                self.destroying.insert(id, destroyed);
+            }
+            operations.push(Operation::unreserve(unreserved.to_vec()));
+            self.call(Call::Accept { offers, operations, refuse_seconds: 0.0, tasks: Vec::new() });
+            self.demand.revive = true;
+        }
+    }
+
+    /// Doomed volumes that an agent offers, and disk that was reserved for a cluster that is gone and is no volume.
+    fn offered_waste(&self, agent: &str, now: Timestamp) -> (Vec<Resource>, Vec<Resource>) {
+        let (mut volumes, mut disks) = (Vec::new(), Vec::new());
+        for entry in self.held_of(agent).flat_map(|held| &held.offer.resources) {
+            match entry.persistence_id() {
+                Some(id) => {
+                    let doomed = self.state.volumes.get(id).is_some_and(|volume| {
+                        volume.fate == Fate::Doomed
+                            && volume.agent == agent
+                            && volume.destroy_sent.is_none_or(|at| now.millis_since(at) >= DESTROY_EVERY_MS)
+                    });
+                    if doomed {
+                        volumes.push(entry.clone());
+                    }
+                }
+                None if self.is_waste(entry) => disks.push(entry.clone()),
+                None => {}
+            }
+        }
+        (volumes, disks)
+    }
+
+    /// Whether this is disk that we reserved for a cluster that is being, or was, released.
+    fn is_waste(&self, entry: &Resource) -> bool {
+        let Some(labels) = entry.reservations.last().and_then(|reservation| reservation.labels.as_ref()) else {
+            return false;
+        };
+        if labels.get(LABEL_REGISTRY) != Some(self.policy.rules.registry.as_str()) || !entry.is_dynamically_reserved() {
+            return false;
+        }
+        let cluster = labels.get(LABEL_CLUSTER).and_then(|text| text.parse::<ClusterId>().ok());
+        let cluster = cluster.and_then(|id| self.state.clusters.get(&id));
+        cluster.is_some_and(|cluster| match cluster.phase {
+            Phase::Active => false,
+            Phase::Releasing { .. } => self.live_tasks(&cluster.id).is_empty(),
+            Phase::Released { .. } => true,
+        })
+    }
+
+    fn finish_release(&mut self, id: &ClusterId, now: Timestamp) {
+        if !self.live_tasks(id).is_empty() {
+            return;
+        }
+        let remaining: Vec<String> = self.doomed_of(id).into_iter().map(in_words).collect();
+        let limit = self.policy.release_limit_ms;
+        let Some(cluster) = self.state.clusters.get_mut(id) else { return };
+        let Phase::Releasing { volumes_since: Some(since), leftovers, .. } = &cluster.phase else { return };
+        if !remaining.is_empty() && now.millis_since(*since) < limit {
+            return;
+        }
+        let mut leftovers = leftovers.clone();
+        leftovers.extend(remaining.into_iter().map(|words| {
+            format!("{words} could not be destroyed yet: its agent has not offered it; it is destroyed when it does")
+        }));
+        cluster.phase = Phase::Released { leftovers: leftovers.clone(), told_at: now };
+        self.state.uids.retain(|_, owner| owner != id);
+        self.persist(Write::FreeUids(id.clone()));
+        self.store_cluster(id);
+        self.emit(id, Event::ClusterReleased { leftovers });
+    }
+}
+
+fn in_words(volume: &Volume) -> String {
+    format!(
+        "volume {} (disk {} of node {}, {} MiB) on agent {}",
+        volume.id, volume.disk, volume.node, volume.size, volume.host
+    )
+}

@@ -1,0 +1,485 @@
+//! What is sent, and what is expected.
+
+use super::world::{World, cluster_id, cluster_state, offer, resources};
+use crate::core::output::{Call, Input};
+use bigdata_common::event::Event;
+use bigdata_common::internal::{ClusterState, Desired, EnrolRequest, NodeReport, TaskData};
+use bigdata_common::status::{ClusterStatus, NodeStatus, Termination};
+use bigdata_mesos::v1::{Offer, Operation, OperationType, Resource, Source, TaskInfo, TaskState, TaskStatus};
+use serde_json::{Value, json};
+
+fn node() -> Value {
+    json!({"cpu": 1.0, "mem": 100, "command": "run"})
+}
+
+fn with_disk() -> Value {
+    let disk = json!({"destination": "/data", "size": 64, "persistent": true, "type": "volume"});
+    json!({"cpu": 1.0, "mem": 100, "command": "run", "disks": {"data": disk}})
+}
+
+fn offers(world: &mut World, offers: Vec<Offer>) {
+    world.send(Input::Offers(offers));
+}
+
+fn accepts(calls: &[Call]) -> Vec<&Vec<Operation>> {
+    calls
+        .iter()
+        .filter_map(|call| match call {
+            Call::Accept { operations, .. } => Some(operations),
+            _ => None,
+        })
+        .collect()
+}
+
+fn launched(calls: &[Call]) -> Vec<TaskInfo> {
+    let operations = accepts(calls).into_iter().flatten();
+    operations.filter_map(|operation| operation.launch.clone()).flat_map(|launch| launch.task_infos).collect()
+}
+
+fn status(task: &TaskInfo, state: TaskState) -> TaskStatus {
+    let mut status = TaskStatus::new(task.task_id.clone(), state);
+    status.agent_id = Some(task.agent_id.clone());
+    status.source = Some(Source::Executor as i32);
+    status.uuid = Some(vec![1; 16]);
+    status
+}
+
+/// One cluster, placed on one agent; its tasks.
+fn placed(world: &mut World, nodes: Value) -> (ClusterState, Vec<TaskInfo>) {
+    let state = cluster_state(&cluster_id(1));
+    world.want(state.clone(), Some(nodes));
+    offers(world, vec![offer("o1", "a1", resources(8.0, 4096.0, 4096.0))]);
+    let tasks = launched(&world.take_calls());
+    assert!(!tasks.is_empty());
+    (state, tasks)
+}
+
+fn released(world: &World) -> bool {
+    world.events.iter().any(|(_, event)| matches!(event, Event::ClusterReleased { .. }))
+}
+
+#[test]
+fn task_and_leases_are_stored_before_the_launch_leaves() {
+    let mut world = World::subscribed();
+    let state = cluster_state(&cluster_id(1));
+    world.want(state, Some(json!({"n": node()})));
+    world.take_calls();
+    world.send_and_crash(Input::Offers(vec![offer("o1", "a1", resources(8.0, 4096.0, 0.0))]), true);
+    assert_eq!((world.memory.tasks.len(), world.memory.leases.len()), (1, 2));
+    // The ACCEPT did not leave: reconciliation finds that out, and the node gets another attempt at its address.
+    world.send(Input::Subscribed { framework: "framework".to_owned() });
+    let calls = world.take_calls();
+    let Some(Call::Reconcile(asked)) = calls.iter().find(|call| matches!(call, Call::Reconcile(_))) else { panic!() };
+    let mut gone = TaskStatus::new(asked[0].0.clone(), TaskState::Gone);
+    gone.agent_id = Some("a1".into());
+    world.send(Input::Update(gone));
+    assert!(world.memory.leases.is_empty());
+    world.pass(1_000);
+    world.take_calls();
+    offers(&mut world, vec![offer("o2", "a1", resources(8.0, 4096.0, 0.0))]);
+    let task = world.memory.tasks.values().next().unwrap().clone();
+    assert_eq!((task.number, task.address.as_str(), launched(&world.take_calls()).len()), (2, "127.64.0.1", 1));
+}
+
+#[test]
+fn a_cluster_is_placed_whole_spread_and_in_one_accept_per_agent() {
+    let mut world = World::subscribed();
+    let nodes = json!({"a": node(), "b": node(), "c": node()});
+    world.want(cluster_state(&cluster_id(1)), Some(nodes));
+    offers(&mut world, vec![offer("o1", "a1", resources(2.5, 4096.0, 0.0))]);
+    assert!(launched(&world.take_calls()).is_empty(), "two of three would fit");
+    offers(&mut world, vec![offer("o2", "a2", resources(2.5, 4096.0, 0.0))]);
+    let calls = world.take_calls();
+    let tasks = launched(&calls);
+    assert_eq!((accepts(&calls).len(), tasks.len()), (2, 3));
+    assert!(tasks.iter().all(|task| task.resources[0].name == "ports"), "the control port comes first");
+    let variables = &tasks[0].executor.as_ref().unwrap().command.as_ref().unwrap().environment;
+    let names: Vec<&str> = variables.as_ref().unwrap().variables.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["PATH", "LANG"]);
+}
+
+#[test]
+fn useless_offers_are_held_for_a_while_and_then_declined() {
+    let mut world = World::subscribed();
+    world.want(cluster_state(&cluster_id(1)), Some(json!({"a": {"cpu": 9.0, "mem": 100, "command": "run"}})));
+    offers(&mut world, vec![offer("o1", "a1", resources(8.0, 4096.0, 0.0))]);
+    let is_decline = |call: &Call| matches!(call, Call::Decline { .. });
+    assert!(!world.take_calls().iter().any(is_decline));
+    world.pass(1_500);
+    assert!(!world.take_calls().iter().any(is_decline));
+    world.pass(600);
+    let calls = world.take_calls();
+    assert!(calls.iter().any(|call| matches!(call, Call::Decline { refuse_seconds, .. } if *refuse_seconds < 10.0)));
+    let told: Vec<Vec<String>> = world
+        .take_events()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::PlacementWaiting { reasons, .. } => Some(reasons),
+            _ => None,
+        })
+        .collect();
+    let words = "node a needs 9 CPUs, 100 MiB memory: agent a1 lacks 1.1 CPUs (cpu)";
+    assert_eq!(told, [vec![], vec![words.to_owned()]]);
+    let explanation = world.core.explain(&cluster_id(1), world.now).unwrap();
+    assert_eq!(explanation.nodes[0].refusals[0].agents, 1);
+}
+
+#[test]
+fn without_a_want_offers_are_declined_for_long_and_suppressed() {
+    let mut world = World::subscribed();
+    offers(&mut world, vec![offer("o1", "a1", resources(8.0, 4096.0, 0.0))]);
+    let calls = world.take_calls();
+    assert!(calls.iter().any(|call| matches!(call, Call::Decline { refuse_seconds, .. } if *refuse_seconds > 600.0)));
+    world.pass(3_500);
+    assert!(world.take_calls().contains(&Call::Suppress));
+    world.want(cluster_state(&cluster_id(1)), Some(json!({"a": node()})));
+    assert!(world.take_calls().contains(&Call::Revive));
+}
+
+#[test]
+fn running_health_and_repeated_updates() {
+    let mut world = World::subscribed();
+    let (_, tasks) = placed(&mut world, json!({"a": node()}));
+    world.take_events();
+    let mut running = status(&tasks[0], TaskState::Running);
+    running.timestamp = Some(10.0);
+    world.send(Input::Update(running.clone()));
+    world.send(Input::Update(running.clone()));
+    let events = world.take_events();
+    assert!(matches!(events[..], [Event::NodeRunning(_)]), "{events:?}");
+    assert_eq!(world.take_calls().iter().filter(|call| matches!(call, Call::Acknowledge(_))).count(), 2);
+    let report = NodeReport { passing: Some(false), restarts: 1, ..NodeReport::default() };
+    running.data = Some(serde_json::to_vec(&report).unwrap());
+    running.timestamp = Some(12.0);
+    world.send(Input::Update(running.clone()));
+    // An older one that comes late changes nothing.
+    running.timestamp = Some(11.0);
+    running.data = None;
+    running.healthy = Some(true);
+    world.send(Input::Update(running));
+    let events = world.take_events();
+    let [Event::NodeHealth(fact)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((fact.observation.passing, fact.observation.restarts), (Some(false), 1));
+}
+
+#[test]
+fn unreachable_is_not_dead_and_terminal_stays_terminal() {
+    let mut world = World::subscribed();
+    let (_, tasks) = placed(&mut world, json!({"a": node()}));
+    world.send(Input::Update(status(&tasks[0], TaskState::Running)));
+    let mut lost = status(&tasks[0], TaskState::Unreachable);
+    lost.source = Some(Source::Master as i32);
+    world.send(Input::Update(lost));
+    world.pass(5_000);
+    offers(&mut world, vec![offer("o2", "a2", resources(8.0, 4096.0, 0.0))]);
+    assert!(launched(&world.take_calls()).is_empty(), "nothing takes the place of a node that may be alive");
+    assert_eq!(world.memory.leases.len(), 2);
+    world.send(Input::Update(status(&tasks[0], TaskState::Running)));
+    let kinds: Vec<&str> = world.take_events().iter().map(Event::kind).collect();
+    assert!(kinds.ends_with(&["node.unreachable.v1", "node.running.v1"]), "{kinds:?}");
+    world.send(Input::Update(status(&tasks[0], TaskState::Gone)));
+    world.take_calls();
+    world.take_events();
+    world.send(Input::Update(status(&tasks[0], TaskState::Running)));
+    assert!(world.take_events().is_empty());
+    assert!(world.take_calls().iter().any(|call| matches!(call, Call::Kill { .. })), "the revenant is ended");
+}
+
+#[test]
+fn a_foreign_task_is_acknowledged_and_not_touched() {
+    let mut world = World::subscribed();
+    world.take_calls();
+    for id in ["not-ours", "00000000-0000-4000-8000-000000000000"] {
+        let mut update = TaskStatus::new(id, TaskState::Running);
+        (update.agent_id, update.uuid) = (Some("a1".into()), Some(vec![1; 16]));
+        world.send(Input::Update(update));
+        let calls = world.take_calls();
+        assert!(matches!(calls[..], [Call::Acknowledge(_)]), "{calls:?}");
+    }
+}
+
+#[test]
+fn a_launch_is_given_up_after_its_attempts_and_retry_begins_anew() {
+    let mut world = World::subscribed();
+    let (mut state, mut tasks) = placed(&mut world, json!({"a": node(), "b": node()}));
+    let other = tasks.remove(1);
+    world.send(Input::Update(status(&other, TaskState::Running)));
+    for attempt in 1..=2 {
+        world.send(Input::Update(status(&tasks[0], TaskState::Failed)));
+        let events = world.take_events();
+        let Some(Event::NodeEnded(fact)) = events.last() else { panic!("{events:?}") };
+        assert_eq!((fact.observation.gave_up, fact.observation.attempt.number), (attempt == 2, attempt));
+        world.pass(3_000);
+        offers(&mut world, vec![offer("again", "a1", resources(8.0, 4096.0, 0.0))]);
+        let next = launched(&world.take_calls());
+        assert_eq!(next.len(), usize::from(attempt == 1));
+        tasks = if next.is_empty() { tasks } else { next };
+    }
+    state.status = ClusterStatus::Failed;
+    world.want(state.clone(), None);
+    (state.status, state.generation) = (ClusterStatus::Scheduling, 2);
+    world.take_events();
+    world.want(state, None);
+    let events = world.take_events();
+    assert!(events.iter().any(|event| matches!(event, Event::NodeRunning(fact) if fact.generation == 2)), "{events:?}");
+    offers(&mut world, vec![offer("o9", "a1", resources(8.0, 4096.0, 0.0))]);
+    let tasks = launched(&world.take_calls());
+    assert_eq!((tasks.len(), tasks[0].name.as_str()), (1, "a"));
+    assert_eq!(world.memory.tasks.values().map(|task| task.number).max(), Some(3));
+}
+
+#[test]
+fn a_retry_overtakes_a_release() {
+    let mut world = World::subscribed();
+    let (mut state, tasks) = placed(&mut world, json!({"a": with_disk()}));
+    (state.status, state.desired) = (ClusterStatus::Failed, Desired::Release);
+    world.want(state.clone(), None);
+    (state.status, state.desired, state.generation) = (ClusterStatus::Scheduling, Desired::Run, 2);
+    world.want(state, None);
+    world.send(Input::Update(status(&tasks[0], TaskState::Killed)));
+    world.take_calls();
+    world.pass(1_000);
+    offers(&mut world, vec![offer("o2", "a1", with_volume(&tasks))]);
+    assert_eq!(launched(&world.take_calls()).len(), 1);
+    assert!(!released(&world));
+}
+
+#[test]
+fn a_failed_cluster_gets_no_new_attempts() {
+    let mut world = World::subscribed();
+    let (mut state, tasks) = placed(&mut world, json!({"a": node()}));
+    state.status = ClusterStatus::Failed;
+    world.want(state, None);
+    world.send(Input::Update(status(&tasks[0], TaskState::Failed)));
+    world.pass(60_000);
+    offers(&mut world, vec![offer("o2", "a1", resources(8.0, 4096.0, 0.0))]);
+    assert!(launched(&world.take_calls()).is_empty());
+}
+
+#[test]
+fn after_ready_attempts_have_no_limit_but_a_wait_that_grows() {
+    let mut world = World::subscribed();
+    let (mut state, mut tasks) = placed(&mut world, json!({"a": node()}));
+    state.status = ClusterStatus::Ready;
+    world.want(state, None);
+    for wait in [1_000, 2_000, 4_000, 8_000] {
+        world.send(Input::Update(status(&tasks[0], TaskState::Failed)));
+        world.pass(wait - 100);
+        offers(&mut world, vec![offer("early", "a1", resources(8.0, 4096.0, 0.0))]);
+        assert!(launched(&world.take_calls()).is_empty());
+        world.pass(100);
+        offers(&mut world, vec![offer("due", "a1", resources(8.0, 4096.0, 0.0))]);
+        tasks = launched(&world.take_calls());
+        assert_eq!(tasks.len(), 1);
+    }
+}
+
+/// The agent's resources after RESERVE and CREATE, while no task uses the volume.
+fn with_volume(tasks: &[TaskInfo]) -> Vec<Resource> {
+    let volume = tasks[0].resources.iter().find(|entry| entry.is_persistent_volume()).unwrap();
+    let mut all = resources(8.0, 4096.0, 4032.0);
+    all.push(volume.clone());
+    all
+}
+
+#[test]
+fn a_node_comes_back_to_its_volume_and_nowhere_else() {
+    let mut world = World::subscribed();
+    let state = cluster_state(&cluster_id(1));
+    world.want(state, Some(json!({"a": with_disk()})));
+    offers(&mut world, vec![offer("o1", "a1", resources(8.0, 4096.0, 4096.0))]);
+    let calls = world.take_calls();
+    let kinds: Vec<OperationType> = accepts(&calls)[0].iter().map(Operation::r#type).collect();
+    assert_eq!(kinds, [OperationType::Reserve, OperationType::Create, OperationType::Launch]);
+    let tasks = launched(&calls);
+    world.send(Input::Update(status(&tasks[0], TaskState::Running)));
+    world.send(Input::Update(status(&tasks[0], TaskState::Failed)));
+    world.restart();
+    world.send(Input::Subscribed { framework: "framework".to_owned() });
+    world.pass(1_000);
+    offers(&mut world, vec![offer("o2", "a2", resources(8.0, 4096.0, 4096.0))]);
+    world.pass(2_500);
+    assert!(launched(&world.take_calls()).is_empty());
+    let reason = world.take_events().into_iter().find_map(|event| match event {
+        Event::PlacementWaiting { reasons, .. } if !reasons.is_empty() => Some(reasons[0].clone()),
+        _ => None,
+    });
+    assert!(reason.as_ref().is_some_and(|reason| reason.contains("which is on a1")), "{reason:?}");
+    offers(&mut world, vec![offer("o3", "a1", with_volume(&tasks))]);
+    let calls = world.take_calls();
+    let kinds: Vec<OperationType> = accepts(&calls)[0].iter().map(Operation::r#type).collect();
+    assert_eq!(kinds, [OperationType::Launch]);
+}
+
+#[test]
+fn a_release_ends_the_nodes_destroys_the_volumes_and_frees_everything() {
+    let mut world = World::subscribed();
+    let (mut state, tasks) = placed(&mut world, json!({"a": with_disk()}));
+    world.send(Input::Update(status(&tasks[0], TaskState::Running)));
+    (state.status, state.desired) = (ClusterStatus::Destroying, Desired::Release);
+    world.want(state.clone(), None);
+    assert!(world.take_calls().iter().any(|call| matches!(call, Call::Kill { .. })));
+    world.restart();
+    world.send(Input::Subscribed { framework: "framework".to_owned() });
+    assert!(world.take_calls().iter().any(|call| matches!(call, Call::Kill { .. })), "killed again after a restart");
+    world.send(Input::Update(status(&tasks[0], TaskState::Killed)));
+    assert!(!released(&world));
+    world.pass(500);
+    offers(&mut world, vec![offer("o2", "a1", with_volume(&tasks))]);
+    let calls = world.take_calls();
+    let kinds: Vec<OperationType> = accepts(&calls)[0].iter().map(Operation::r#type).collect();
+    assert_eq!(kinds, [OperationType::Destroy, OperationType::Unreserve]);
+    world.pass(1_000);
+    offers(&mut world, vec![offer("o3", "a1", resources(8.0, 4096.0, 4096.0))]);
+    assert!(released(&world));
+    assert!(world.memory.leases.is_empty() && world.memory.volumes.is_empty() && world.memory.uids.is_empty());
+    world.take_events();
+    world.want(state, None);
+    assert!(released(&world), "asked again, told again");
+}
+
+#[test]
+fn kept_data_is_listed_and_left_alone() {
+    let mut world = World::subscribed();
+    let (mut state, tasks) = placed(&mut world, json!({"a": with_disk()}));
+    (state.status, state.desired) = (ClusterStatus::Destroying, Desired::Release);
+    state.termination = Termination::KeepData;
+    world.want(state, None);
+    world.send(Input::Update(status(&tasks[0], TaskState::Killed)));
+    let events = world.take_events();
+    let Some(Event::ClusterReleased { leftovers }) = events.last() else { panic!("{events:?}") };
+    assert!(leftovers[0].contains("is kept"), "{leftovers:?}");
+    world.take_calls();
+    offers(&mut world, vec![offer("o2", "a1", with_volume(&tasks))]);
+    assert!(accepts(&world.take_calls()).is_empty());
+}
+
+#[test]
+fn force_forgets_what_does_not_answer_and_keeps_its_lease() {
+    let mut world = World::subscribed();
+    let (mut state, tasks) = placed(&mut world, json!({"a": node()}));
+    (state.status, state.desired, state.force) = (ClusterStatus::Destroying, Desired::Release, true);
+    world.want(state, None);
+    world.pass(29_000);
+    assert!(!released(&world));
+    world.pass(1_000);
+    assert!(released(&world));
+    assert_eq!(world.memory.leases.len(), 2, "the address stays out of use");
+    world.restart();
+    world.send(Input::Subscribed { framework: "framework".to_owned() });
+    world.send(Input::Update(status(&tasks[0], TaskState::Running)));
+    assert!(world.take_calls().iter().any(|call| matches!(call, Call::Kill { .. })));
+    world.send(Input::Update(status(&tasks[0], TaskState::Killed)));
+    assert!(world.memory.leases.is_empty());
+}
+
+#[test]
+fn an_executor_that_does_not_end_its_node_is_ended_itself() {
+    let mut world = World::subscribed();
+    let (mut state, _) = placed(&mut world, json!({"a": node()}));
+    state.desired = Desired::Release;
+    world.want(state, None);
+    let (mut kills, mut shutdowns) = (0, 0);
+    for _ in 0..10 {
+        world.pass(5_000);
+        for call in world.take_calls() {
+            kills += usize::from(matches!(call, Call::Kill { .. }));
+            shutdowns += usize::from(matches!(call, Call::Shutdown { .. }));
+        }
+    }
+    assert_eq!((kills, shutdowns), (6, 5));
+    assert!(!released(&world), "only a confirmed end is one");
+}
+
+#[test]
+fn what_was_never_placed_or_known_is_released_at_once() {
+    let mut world = World::new();
+    let mut state = cluster_state(&cluster_id(1));
+    (state.status, state.desired) = (ClusterStatus::Destroying, Desired::Release);
+    world.want(state, None);
+    assert!(released(&world));
+    let mut state = cluster_state(&cluster_id(2));
+    world.want(state.clone(), Some(json!({"a": node()})));
+    let explanation = world.core.explain(&cluster_id(2), world.now).unwrap();
+    assert!(explanation.nodes[0].refusals[0].nearest.contains("the Mesos master is away"), "{explanation:?}");
+    world.take_events();
+    state.desired = Desired::Release;
+    world.want(state, None);
+    assert!(released(&world));
+}
+
+#[test]
+fn an_older_word_of_the_registry_changes_nothing() {
+    let mut world = World::subscribed();
+    let (old, tasks) = placed(&mut world, json!({"a": node()}));
+    let release = ClusterState { desired: Desired::Release, status: ClusterStatus::Destroying, ..old.clone() };
+    world.want(release, None);
+    world.want(old, None);
+    world.send(Input::Update(status(&tasks[0], TaskState::Killed)));
+    assert!(released(&world));
+}
+
+#[test]
+fn a_token_enrols_one_executor() {
+    let mut world = World::subscribed();
+    let (_, tasks) = placed(&mut world, json!({"a": node(), "b": node()}));
+    let data: TaskData = serde_json::from_slice(tasks[0].data.as_ref().unwrap()).unwrap();
+    let request = |token: &str, fingerprint: &str| EnrolRequest {
+        attempt: data.attempt,
+        token: token.to_owned(),
+        fingerprint: fingerprint.to_owned(),
+        control: "127.0.0.1:1".to_owned(),
+        isolation: String::new(),
+    };
+    use crate::core::EnrolRefusal;
+    assert_eq!(world.core.check_enrolment(&request("guess", "f1")), Err(EnrolRefusal::Token));
+    for _ in 0..2 {
+        let one = request(&data.token, "f1");
+        assert_eq!(world.core.check_enrolment(&one), Ok(()));
+        world.send(Input::Enrolled {
+            attempt: one.attempt,
+            fingerprint: one.fingerprint,
+            control: one.control,
+            isolation: one.isolation,
+        });
+    }
+    world.restart();
+    assert_eq!(world.core.check_enrolment(&request(&data.token, "f2")), Err(EnrolRefusal::Other));
+    let specification = world.core.node_specification(data.attempt).unwrap();
+    assert_eq!((specification.peers.len(), specification.uid), (2, Some(70_000)));
+    assert!(!serde_json::to_string(&world.memory.tasks.values().collect::<Vec<_>>()).unwrap().contains(&data.token));
+    world.send(Input::Update(status(&tasks[0], TaskState::Failed)));
+    assert_eq!(world.core.check_enrolment(&request(&data.token, "f1")), Err(EnrolRefusal::Ended));
+}
+
+#[test]
+fn a_launch_that_the_master_did_not_take_is_tried_again() {
+    let mut world = World::subscribed();
+    let (_, _) = placed(&mut world, json!({"a": node()}));
+    let tasks: Vec<_> = world.memory.tasks.keys().copied().collect();
+    world.send(Input::NotLaunched { tasks, reason: "gone".to_owned() });
+    let events = world.take_events();
+    let Some(Event::NodeEnded(fact)) = events.last() else { panic!("{events:?}") };
+    assert_eq!((fact.observation.status, fact.observation.gave_up), (NodeStatus::Failed, false));
+    world.pass(1_000);
+    offers(&mut world, vec![offer("o2", "a1", resources(8.0, 4096.0, 0.0))]);
+    assert_eq!(launched(&world.take_calls()).len(), 1);
+}
+
+#[test]
+fn what_the_registry_has_not_seen_is_told_again() {
+    let mut world = World::subscribed();
+    let (mut state, tasks) = placed(&mut world, json!({"a": node()}));
+    world.send(Input::Update(status(&tasks[0], TaskState::Running)));
+    world.take_events();
+    world.want(state.clone(), None);
+    assert!(world.take_events().is_empty(), "it may be on its way");
+    world.pass(10_000);
+    world.want(state.clone(), None);
+    let events = world.take_events();
+    let [Event::NodeRunning(fact)] = &events[..] else { panic!("{events:?}") };
+    state.observed.insert("a".parse().unwrap(), fact.sequence);
+    world.pass(20_000);
+    world.want(state, None);
+    assert!(world.take_events().is_empty());
+}

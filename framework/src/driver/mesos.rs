@@ -1,0 +1,122 @@
+//! The subscription at the master, as inputs of the core.
+
+use crate::core::output::Input;
+use crate::settings::Settings;
+use bigdata_mesos::client::scheduler::{
+    Credential, Event, Events, Handle, SchedulerClient, Settings as ClientSettings,
+};
+use bigdata_mesos::event::SchedulerEvent;
+use bigdata_mesos::v1::{CapabilityType, FrameworkId, FrameworkInfo};
+use std::time::Duration;
+
+/// The wait before subscribing again after the master ended the subscription.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// What the master is told of the framework.
+#[derive(Debug, Clone)]
+pub(crate) struct MesosSettings {
+    masters: Vec<String>,
+    info: FrameworkInfo,
+    credential: Option<Credential>,
+}
+
+impl MesosSettings {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let info = FrameworkInfo {
+            user: settings.user.clone(),
+            name: settings.name.clone(),
+            failover_timeout: Some(settings.failover_timeout),
+            checkpoint: Some(true),
+            roles: vec![settings.role.clone()],
+            principal: settings.principal.clone(),
+            ..FrameworkInfo::default()
+        };
+        let info = info.with_capabilities(&[
+            CapabilityType::MultiRole,
+            CapabilityType::PartitionAware,
+            CapabilityType::ReservationRefinement,
+            CapabilityType::TaskKillingState,
+        ]);
+        let credential = settings
+            .principal
+            .clone()
+            .zip(settings.secret.as_ref())
+            .map(|(principal, secret)| Credential { principal, secret: secret.expose().to_owned() });
+        Self { masters: settings.masters.clone(), info, credential }
+    }
+}
+
+/// See the [module](self).
+pub(super) struct Subscription {
+    settings: MesosSettings,
+    client: Option<(Handle, Events)>,
+    wait: Duration,
+}
+
+impl Subscription {
+    pub(super) fn new(settings: MesosSettings, framework: Option<String>) -> Self {
+        let mut subscription = Self { settings, client: None, wait: Duration::ZERO };
+        subscription.set_framework(framework.as_deref());
+        subscription
+    }
+
+    /// The framework's id for the next subscription.
+    pub(super) fn set_framework(&mut self, id: Option<&str>) {
+        if self.settings.info.id.as_ref().map(FrameworkId::as_str) != id {
+            self.settings.info.id = id.map(FrameworkId::from);
+        }
+    }
+
+    pub(super) fn handle(&self) -> Option<&Handle> {
+        self.client.as_ref().map(|(handle, _)| handle)
+    }
+
+    /// What happens next. Cancel safe.
+    pub(super) async fn next(&mut self) -> Input {
+        loop {
+            if self.client.is_none() {
+                tokio::time::sleep(self.wait).await;
+                self.wait = AGAIN_AFTER;
+                let mut settings = ClientSettings::new(self.settings.masters.clone(), self.settings.info.clone());
+                settings.credential.clone_from(&self.settings.credential);
+                match SchedulerClient::start(settings) {
+                    Ok(client) => self.client = Some(client),
+                    Err(error) => return Input::Disconnected { reason: error.to_string() },
+                }
+            }
+            let Some((_, events)) = &mut self.client else { continue };
+            let Some(event) = events.next().await else {
+                self.client = None;
+                continue;
+            };
+            if let Some(input) = input_of(event) {
+                return input;
+            }
+        }
+    }
+}
+
+fn input_of(event: Event) -> Option<Input> {
+    Some(match event {
+        Event::Connected { framework_id, .. } => Input::Subscribed { framework: framework_id.value },
+        Event::Disconnected { reason } => Input::Disconnected { reason },
+        Event::Received(event) => match event {
+            SchedulerEvent::Offers(offers) => Input::Offers(offers),
+            SchedulerEvent::InverseOffers(offers) => Input::InverseOffers(offers),
+            SchedulerEvent::Rescind(offer) => Input::Rescinded(offer),
+            SchedulerEvent::Update(status) => Input::Update(status),
+            SchedulerEvent::OperationUpdate(status) => Input::OperationUpdate(status),
+            SchedulerEvent::Error(message) => Input::Expelled { message },
+            SchedulerEvent::Failure { agent_id, executor_id, status } => {
+                // A task update says the same, reliably.
+                tracing::debug!(?agent_id, ?executor_id, ?status, "an executor or agent is gone");
+                return None;
+            }
+            SchedulerEvent::Subscribed { .. }
+            | SchedulerEvent::Heartbeat
+            | SchedulerEvent::RescindInverseOffer(_)
+            | SchedulerEvent::Message { .. }
+            | SchedulerEvent::Other(_) => return None,
+        },
+    })
+}

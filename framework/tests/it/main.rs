@@ -1,0 +1,7 @@
+//! The whole service against the real engine, with a registry that speaks the internal routes.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod registry;
+mod service;
+mod stage;

@@ -1,0 +1,71 @@
+//! A registry as a driver of tests: it answers what the test has set.
+
+use actix_web::web::{Data, Json, Path};
+use actix_web::{HttpResponse, web};
+use bigdata_chassis::Tasks;
+use bigdata_chassis::http::{Internal, server};
+use bigdata_chassis::secret::Token;
+use bigdata_common::internal::{ClusterPage, ClusterState, Secrets, Specification};
+use bigdata_common::{ClusterId, Timestamp};
+use indexmap::IndexMap;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+#[derive(Default)]
+pub(crate) struct Truth {
+    pub clusters: BTreeMap<ClusterId, (ClusterState, Specification)>,
+}
+
+pub(crate) type Shared = Arc<Mutex<Truth>>;
+
+/// Serves the registry's internal routes; its URL.
+pub(crate) fn serve(truth: &Shared, token: &Token, tasks: &Tasks) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let truth = Data::from(Arc::clone(truth));
+    let routes = move |config: &mut web::ServiceConfig| {
+        config
+            .app_data(truth.clone())
+            .route("/internal/v1/registry", web::get().to(identity))
+            .route("/internal/v1/clusters", web::get().to(page))
+            .route("/internal/v1/clusters/{id}", web::get().to(state))
+            .route("/internal/v1/clusters/{id}/revisions/{revision}", web::get().to(revision))
+            .route("/internal/v1/clusters/{id}/secrets", web::get().to(secrets));
+    };
+    format!("http://{}", server::serve(listener, 1, token, tasks, routes).unwrap())
+}
+
+async fn identity(_internal: Internal) -> HttpResponse {
+    HttpResponse::Ok().json(json!({"id": "11111111-2222-4333-8444-555555555555"}))
+}
+
+async fn page(_internal: Internal, truth: Data<Mutex<Truth>>) -> Json<ClusterPage> {
+    let truth = truth.lock().unwrap();
+    let clusters = truth.clusters.values().map(|(state, _)| state.clone()).collect();
+    Json(ClusterPage { clusters, next: None })
+}
+
+async fn state(_internal: Internal, id: Path<String>, truth: Data<Mutex<Truth>>) -> HttpResponse {
+    match truth.lock().unwrap().clusters.get(&id.parse::<ClusterId>().unwrap()) {
+        Some((state, _)) => HttpResponse::Ok().json(state),
+        None => not_found(),
+    }
+}
+
+async fn revision(_internal: Internal, path: Path<(String, u32)>, truth: Data<Mutex<Truth>>) -> HttpResponse {
+    match truth.lock().unwrap().clusters.get(&path.0.parse::<ClusterId>().unwrap()) {
+        Some((_, specification)) => HttpResponse::Ok().json(specification),
+        None => not_found(),
+    }
+}
+
+async fn secrets(_internal: Internal, _id: Path<String>) -> Json<Secrets> {
+    Json(Secrets(IndexMap::from([("password".to_owned(), "canary".to_owned())])))
+}
+
+fn not_found() -> HttpResponse {
+    use bigdata_common::api::problem::{Problem, ProblemCode};
+    HttpResponse::NotFound()
+        .json(Problem::new(ProblemCode::UnknownCluster, format!("none at {}", Timestamp::from_millis(0))))
+}

@@ -1,0 +1,144 @@
+//! The way of clusters through the service.
+
+use crate::stage::Stage;
+use bigdata_chassis::http::{ClientError, InternalClient};
+use bigdata_chassis::secret::Token;
+use bigdata_common::ClusterId;
+use bigdata_common::api::cluster::Fit;
+use bigdata_common::api::explain::{AgentList, Explanation};
+use bigdata_common::event::Event;
+use bigdata_common::internal::{ControlGrant, Desired, NodeSpecification};
+use bigdata_common::status::{ClusterStatus, NodeStatus};
+use bigdata_common::{AttemptId, Principal, Role};
+use serde_json::json;
+use std::collections::BTreeSet;
+
+fn cluster(number: u64) -> ClusterId {
+    ClusterId::parse_any(&format!("clusters/alice/demo/1.0/{number}")).unwrap()
+}
+
+#[actix_web::test]
+async fn from_registered_to_released_over_a_restart() {
+    let mut stage = Stage::new().await;
+    let id = cluster(1);
+    let disk = json!({"data": {"destination": "/data", "size": 64, "persistent": true, "type": "volume"}});
+    stage
+        .register(
+            &id,
+            json!({
+                "first": {"cpu": 0.5, "mem": 64, "command": "run", "disks": disk},
+                "second": {"cpu": 0.5, "mem": 64, "command": "run", "ports": {"web": {"port": 8080, "fixed": true}}},
+            }),
+        )
+        .await;
+    stage
+        .expect("the search", |event| {
+            matches!(event, Event::PlacementWaiting { reasons, .. } if reasons.is_empty()).then_some(())
+        })
+        .await;
+    let mut running = Vec::new();
+    for _ in 0..2 {
+        running.push(
+            stage
+                .expect("a node running", |event| match event {
+                    Event::NodeRunning(fact) => Some(fact.clone()),
+                    _ => None,
+                })
+                .await,
+        );
+    }
+    running.sort_by(|left, right| left.node.cmp(&right.node));
+    let (first, second) = (&running[0].observation, &running[1].observation);
+    assert!(first.address.starts_with("127.77.0.") && first.address != second.address, "{first:?} {second:?}");
+    assert_eq!(first.last_lines, [first.address.as_str(), "2", "password"]);
+    assert_eq!((first.passing, second.ports["web"]), (Some(true), 8080));
+
+    let grant: ControlGrant = stage
+        .client()
+        .post(&format!("/internal/v1/clusters/{id}/nodes/first/control"), &json!({"caller": "alice"}))
+        .await
+        .unwrap();
+    assert_eq!((grant.control.as_str(), grant.attempt), ("127.0.0.1:1", first.attempt.id));
+    let caller = stage.client().on_behalf_of(&Principal::local());
+    let agents: AgentList = caller.get("/bigdata/api/v1/agents").await.unwrap();
+    assert_eq!((agents.agents.len(), agents.agents[0].nodes, agents.agents[0].total.cpus), (1, 2, 4.0));
+
+    who_may_not(&stage, &id, first.attempt.id).await;
+
+    stage.stop().await;
+    stage.start().await;
+    stage.change(&id, |state| state.status = ClusterStatus::Destroying);
+    // The bus keeps no queue for the service that was stopped: the new one learns it from its timer.
+    stage.change(&id, |state| state.desired = Desired::Release);
+    let leftovers = stage
+        .expect("the release", |event| match event {
+            Event::ClusterReleased { leftovers } => Some(leftovers.clone()),
+            _ => None,
+        })
+        .await;
+    assert_eq!(leftovers, Vec::<String>::new());
+    stage.end().await;
+}
+
+#[actix_web::test]
+async fn what_does_not_fit_is_explained_and_what_fails_is_given_up() {
+    let mut stage = Stage::new().await;
+    let large = cluster(2);
+    stage.register(&large, json!({"node": {"cpu": 0.5, "mem": 100_000, "command": "run"}})).await;
+    let reasons = stage
+        .expect("the reasons", |event| match event {
+            Event::PlacementWaiting { reasons, .. } if reasons.iter().any(|reason| reason.contains("lacks")) => {
+                Some(reasons.clone())
+            }
+            _ => None,
+        })
+        .await;
+    assert!(reasons[0].contains("lacks 97984 MiB of memory (mem)"), "{reasons:?}");
+    let caller = stage.client().on_behalf_of(&Principal::local());
+    let explanation: Explanation = caller.get("/bigdata/api/v1/explain/clusters/alice/demo/1.0/2").await.unwrap();
+    assert_eq!(explanation.nodes[0].refusals[0].reason, "mem");
+    let blueprint =
+        json!({"dnsname": "x", "services": {}, "nodes": {"a": {"cpu": 1.0, "mem": 64, "docker_image": "i"}}});
+    let fit: Fit = stage.client().post("/internal/v1/fit", &blueprint).await.unwrap();
+    assert!(!fit.fits && fit.reasons[0].contains("no container engine"), "{fit:?}");
+
+    let failing = cluster(3);
+    stage.register(&failing, json!({"node": {"cpu": 0.5, "mem": 64, "command": "fail"}})).await;
+    let ended = stage
+        .expect("the last end", |event| match event {
+            Event::NodeEnded(fact) if fact.observation.gave_up => Some(fact.clone()),
+            _ => None,
+        })
+        .await;
+    assert_eq!((ended.observation.attempt.number, ended.observation.status), (2, NodeStatus::Failed));
+    assert_eq!(ended.observation.reason.as_deref(), Some("it was told to fail"));
+    stage.change(&failing, |state| (state.status, state.desired) = (ClusterStatus::Failed, Desired::Release));
+    stage.tell(&failing, Event::ClusterDestroying {}).await;
+    stage.expect("the release", |event| matches!(event, Event::ClusterReleased { .. }).then_some(())).await;
+    stage.end().await;
+}
+
+/// Wrong tokens, unknown attempts and other people's clusters.
+async fn who_may_not(stage: &Stage, id: &ClusterId, attempt: AttemptId) {
+    let client = stage.client();
+    let enrol = |attempt: AttemptId| json!({"attempt": attempt, "token": "guess", "fingerprint": "cd".repeat(32), "control": "127.0.0.1:2", "isolation": ""});
+    let unknown = AttemptId(uuid::Uuid::from_u128(1));
+    for (attempt, expected) in [(attempt, 403), (unknown, 404)] {
+        let answer = client.post::<NodeSpecification>("/internal/v1/nodes/enrol", &enrol(attempt)).await;
+        assert_eq!(status_of(answer.map(drop)), expected);
+    }
+    let stranger = Principal { user: "bob".parse().unwrap(), roles: BTreeSet::from([Role::User]) };
+    let explain = format!("/bigdata/api/v1/explain/{id}");
+    assert_eq!(status_of(client.on_behalf_of(&stranger).get::<Explanation>(&explain).await.map(drop)), 404);
+    let outsider = InternalClient::new(client.base(), Token::random()).unwrap();
+    assert_eq!(status_of(outsider.post::<Fit>("/internal/v1/fit", &json!({})).await.map(drop)), 401);
+    let path = format!("/internal/v1/clusters/{id}/nodes/nobody/control");
+    assert_eq!(status_of(client.post::<ControlGrant>(&path, &json!({"caller": "alice"})).await.map(drop)), 404);
+}
+
+fn status_of(answer: Result<(), ClientError>) -> u16 {
+    match answer {
+        Err(ClientError::Problem(problem)) => problem.status,
+        other => panic!("a problem was expected, not {other:?}"),
+    }
+}
