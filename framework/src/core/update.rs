@@ -7,7 +7,7 @@ use super::output::{Call, Write};
 use bigdata_common::internal::{NodeObservation, NodeReport};
 use bigdata_common::status::NodeStatus;
 use bigdata_common::{AttemptId, Timestamp};
-use bigdata_mesos::v1::{Source, TaskState, TaskStatus};
+use bigdata_mesos::v1::{Reason, Source, TaskState, TaskStatus};
 
 /// The first wait before a node is tried again; it doubles.
 const BACKOFF_MS: i64 = 1_000;
@@ -251,8 +251,11 @@ fn in_words(state: TaskState, status: &TaskStatus) -> String {
         TaskState::Error => "the master refused it",
         TaskState::Staging | TaskState::Starting | TaskState::Running | TaskState::Killing => "it is at work",
     };
-    let message = status.message.as_deref().filter(|message| !message.is_empty());
+    // What a reconciliation says is where the task stands, not why: the update that said why came while we were away.
+    let reconciled = status.known_reason() == Some(Reason::Reconciliation);
+    let message = status.message.as_deref().filter(|message| !message.is_empty() && !reconciled);
     match (message, status.known_reason()) {
+        (None, Some(Reason::Reconciliation)) => format!("{said} while the platform was stopped or away"),
         (Some(message), _) => format!("{said}: {message}"),
         (None, Some(reason)) => format!("{said} ({reason})"),
         (None, None) => said.to_owned(),

@@ -12,8 +12,10 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// Progress and outputs are told no more often than this; whoever is quicker waits for the answer.
+/// Progress and outputs are told no more often than this in the long run; whoever is quicker waits for the answer.
 const TELLING_PAUSE: Duration = Duration::from_millis(100);
+/// So many may be told at once: what a script of a usual size has to say.
+const TELLING_BURST: u32 = 50;
 const MESSAGE_MAX: usize = 1000;
 const KEY_MAX: usize = 128;
 const VALUE_MAX: usize = 64 << 10;
@@ -88,11 +90,13 @@ pub(super) async fn output(reach: &Reach, request: Request<Incoming>) -> Result<
     Ok(nothing())
 }
 
-/// Waits until the attempt may tell something again.
+/// Waits until the attempt may tell something again. `progress_at` is when all that was told is paid for.
 async fn slow_down(reach: &Reach) {
-    let mut next = reach.progress_at.lock().await;
-    tokio::time::sleep_until(*next).await;
-    *next = tokio::time::Instant::now() + TELLING_PAUSE;
+    let mut spent_until = reach.progress_at.lock().await;
+    if let Some(earliest) = spent_until.checked_sub(TELLING_PAUSE * TELLING_BURST) {
+        tokio::time::sleep_until(earliest).await;
+    }
+    *spent_until = (*spent_until).max(tokio::time::Instant::now()) + TELLING_PAUSE;
 }
 
 fn refused(error: StoreError) -> ApiError {

@@ -62,7 +62,12 @@ fn launching_observed(state: State, nodes: &NodeSummary, spec: &LifeSpec) -> Ste
         step = scheduled(step, spec);
     }
     if step.state == State::Configured && nodes.all_pass() {
-        step = step.reach(State::Ready).with(Effect::Limit(None)).with(Effect::EndOperation(OperationEnd::Succeeded));
+        // The framework keeps a ready cluster's nodes alive without a limit of attempts: it learns of it at once.
+        step = step
+            .reach(State::Ready)
+            .with(Effect::Limit(None))
+            .with(Effect::EndOperation(OperationEnd::Succeeded))
+            .with(Effect::TellChanged);
     }
     step
 }

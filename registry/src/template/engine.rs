@@ -209,14 +209,14 @@ struct Notes {
 impl Notes {
     fn warnings(&self, unknown: BTreeSet<String>) -> Vec<String> {
         let empty = self.empty.load(Ordering::Relaxed);
-        if empty == 0 {
-            return Vec::new();
-        }
         let missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
         let names: Vec<String> =
             missed.iter().map(|name| format!("opts['{name}']")).chain(unknown).take(NAMED_MAX).collect();
-        let names = if names.is_empty() { String::new() } else { format!("; not defined: {}", names.join(", ")) };
-        vec![format!("the template has {empty} undefined value(s), rendered as empty text{names}")]
+        // What is empty without a name is meant so: `{{ "," if not loop.last }}`.
+        if empty == 0 || names.is_empty() {
+            return Vec::new();
+        }
+        vec![format!("undefined values were rendered as empty text: {}", names.join(", "))]
     }
 }
 

@@ -1,0 +1,112 @@
+//! `bigdata explain` and `bigdata agents`: where nodes go, and why some do not.
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::age;
+use crate::target;
+use bigdata_chassis::Clock;
+use bigdata_common::api::explain::{AgentList, Capacity, Explanation};
+use std::fmt::Write;
+
+/// Prints why a cluster waits.
+///
+/// # Errors
+/// See [`Failure`].
+pub(crate) async fn explain(cluster: &str, context: &Context) -> Result<(), Failure> {
+    let api = context.api()?;
+    let dn = target::resolve(&api, cluster).await?;
+    let explanation: Explanation = api.get(&format!("/explain/{dn}")).await?;
+    if context.output.json {
+        return context.output.json(&explanation);
+    }
+    context.output.line(tree(&explanation))
+}
+
+/// Nodes, and below each its refusals, the nearest miss with each.
+fn tree(explanation: &Explanation) -> String {
+    let now = Clock::system().now();
+    let mut text = format!("{}\n{}", explanation.cluster, explanation.summary);
+    if let Some(since) = explanation.waiting_since {
+        let _ = write!(text, "\nwaiting for {}", age(since, now));
+    }
+    if let Some(deadline) = explanation.deadline {
+        let _ = write!(text, ", given up at {deadline}");
+    }
+    for (index, node) in explanation.nodes.iter().enumerate() {
+        let last = index + 1 == explanation.nodes.len();
+        let _ = write!(text, "\n{} {} needs {}", if last { "└─" } else { "├─" }, node.node, node.needs);
+        for (index, refusal) in node.refusals.iter().enumerate() {
+            let stem = if last { "   " } else { "│  " };
+            let branch = if index + 1 == node.refusals.len() { "└─" } else { "├─" };
+            let agents = if refusal.agents == 1 { "agent" } else { "agents" };
+            let _ = write!(text, "\n{stem}{branch} {}: {} {agents}", refusal.reason, refusal.agents);
+            if !refusal.nearest.is_empty() {
+                let _ = write!(text, ", nearest: {}", refusal.nearest);
+            }
+        }
+    }
+    text
+}
+
+/// Prints what the agents have.
+///
+/// # Errors
+/// See [`Failure`].
+pub(crate) async fn agents(context: &Context) -> Result<(), Failure> {
+    let list: AgentList = context.api()?.get("/agents").await?;
+    if context.output.json {
+        return context.output.json(&list);
+    }
+    let now = Clock::system().now();
+    let of = |used: f64, total: f64| format!("{} of {}", trimmed(used), trimmed(total));
+    let rows = list.agents.into_iter().map(|agent| {
+        let Capacity { cpus, mem, disk } = agent.total;
+        let attributes = agent.attributes.iter().map(|(name, value)| format!("{name}={value}"));
+        [
+            agent.host,
+            agent.nodes.to_string(),
+            of(agent.used.cpus, cpus),
+            of(agent.used.mem, mem),
+            of(agent.used.disk, disk),
+            age(agent.seen_at, now),
+            attributes.collect::<Vec<_>>().join(" "),
+        ]
+    });
+    let header = ["agent", "nodes", "cpus used", "mem used (MiB)", "disk used (MiB)", "seen", "attributes"];
+    context.output.table(header, rows.collect(), "no agent has been seen yet")
+}
+
+/// At most two digits after the point, and none that say nothing.
+fn trimmed(amount: f64) -> String {
+    let text = format!("{amount:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_tree_names_every_refusal_with_its_nearest_miss() {
+        let explanation: Explanation = serde_json::from_value(json!({
+            "cluster": "clusters/local/reference/1.0.0/1", "summary": "2 nodes wait", "waiting_since": null, "deadline": null,
+            "nodes": [
+                {"node": "node0", "needs": "9 CPUs", "refusals": [
+                    {"reason": "cpu", "agents": 2, "nearest": "agent a lacks 7 CPUs"},
+                    {"reason": "mem", "agents": 1, "nearest": ""}]},
+                {"node": "node1", "needs": "1 CPU", "refusals": [{"reason": "offer", "agents": 0, "nearest": ""}]},
+            ],
+        }))
+        .unwrap();
+        assert_eq!(
+            tree(&explanation),
+            "clusters/local/reference/1.0.0/1\n2 nodes wait\n├─ node0 needs 9 CPUs\n│  ├─ cpu: 2 agents, nearest: agent a lacks 7 CPUs\n│  └─ mem: 1 agent\n└─ node1 needs 1 CPU\n   └─ offer: 0 agents"
+        );
+    }
+
+    #[test]
+    fn amounts_are_trimmed() {
+        assert_eq!([trimmed(2.0), trimmed(0.1), trimmed(100.0)], ["2", "0.1", "100"]);
+    }
+}

@@ -1,0 +1,155 @@
+//! The settings of `bigdata up`: `defaults < file < environment < flags`.
+
+use crate::failure::{Failure, chain};
+use bigdata_chassis::telemetry::LogSettings;
+use bigdata_mesos::v1::Resource;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The ports that nodes and executors get, as Mesos's agents have them.
+const NODE_PORTS: (u64, u64) = (31_000, 32_000);
+
+/// Everything that an operator of one machine may set. What joins the services (addresses, tokens, keys, paths below the
+/// data directory) is decided by `up`, and overrides what is said of it here.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Where the platform answers; a loopback address.
+    pub(crate) listen: SocketAddr,
+    /// Where everything is kept.
+    pub(crate) data_dir: PathBuf,
+    /// Whether nodes go on when the platform is stopped.
+    pub(crate) keep_nodes: bool,
+    /// Whether the shipped catalog is registered.
+    pub(crate) catalog: bool,
+    /// What nodes may use: `cpus=4,mem=8192,disk=20000` (MiB); None: what the machine has.
+    pub(crate) resources: Option<String>,
+    /// Logs go to standard error instead of the data directory.
+    pub(crate) log_stderr: bool,
+    /// What is logged.
+    pub(crate) log: LogSettings,
+    /// The registry's settings.
+    pub(crate) registry: bigdata_registry::Settings,
+    /// The framework's settings.
+    pub(crate) framework: bigdata_framework::Settings,
+    /// The orchestrator's settings.
+    pub(crate) orchestrator: bigdata_orchestrator::Settings,
+    /// The gateway's settings.
+    pub(crate) gateway: bigdata_gateway::Settings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 5000)),
+            data_dir: super::data_directory::default_path(),
+            keep_nodes: false,
+            catalog: true,
+            resources: None,
+            log_stderr: false,
+            log: LogSettings::default(),
+            registry: bigdata_registry::Settings::default(),
+            framework: bigdata_framework::Settings::default(),
+            orchestrator: bigdata_orchestrator::Settings::default(),
+            gateway: bigdata_gateway::Settings::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// When one is unknown or not as it should be.
+    pub(crate) fn load(file: Option<&Path>, flags: &[(&str, String)]) -> Result<Self, Failure> {
+        let settings: Self =
+            bigdata_chassis::settings::load(file, flags).map_err(|error| Failure::Usage(chain(&error)))?;
+        if !settings.listen.ip().is_loopback() {
+            return Err(Failure::Usage(format!(
+                "{} is no loopback address, and without authentication the platform answers on this machine alone\n  next: use --listen 127.0.0.1:{}, and from afar an SSH tunnel: ssh -L {}:127.0.0.1:{} HOST",
+                settings.listen,
+                settings.listen.port(),
+                settings.listen.port(),
+                settings.listen.port()
+            )));
+        }
+        settings.parsed_resources()?;
+        Ok(settings)
+    }
+
+    /// The settings as a document; those of a service in the words of its own crate, which mask secrets.
+    pub(crate) fn document(&self) -> serde_json::Value {
+        serde_json::json!({
+            "listen": self.listen,
+            "data_dir": self.data_dir,
+            "keep_nodes": self.keep_nodes,
+            "catalog": self.catalog,
+            "resources": self.resources,
+            "log_stderr": self.log_stderr,
+            "log": { "filter": self.log.filter, "json": self.log.json },
+            "registry": format!("{:?}", self.registry),
+            "framework": format!("{:?}", self.framework),
+            "orchestrator": format!("{:?}", self.orchestrator),
+            "gateway": format!("{:?}", self.gateway),
+        })
+    }
+
+    /// What nodes may use; None: what the machine has.
+    ///
+    /// # Errors
+    /// When the text is not of its form.
+    pub(crate) fn parsed_resources(&self) -> Result<Option<Vec<Resource>>, Failure> {
+        let Some(text) = &self.resources else { return Ok(None) };
+        let wrong = |what: &str| {
+            Failure::Usage(format!(
+                "resources {text:?}: {what}; write cpus=4,mem=8192,disk=20000 (mem and disk in MiB)"
+            ))
+        };
+        let mut resources = vec![Resource::ports([NODE_PORTS])];
+        let mut missing = vec!["cpus", "mem", "disk"];
+        for part in text.split([',', ';']).map(str::trim) {
+            let (name, amount) = part.split_once(['=', ':']).ok_or_else(|| wrong("a part is not name=amount"))?;
+            let amount: f64 = amount.trim().parse().map_err(|_| wrong("an amount is no number"))?;
+            if !(amount.is_finite() && amount > 0.0) {
+                return Err(wrong("an amount must be more than 0"));
+            }
+            let position = missing.iter().position(|known| *known == name.trim());
+            let name = missing.remove(position.ok_or_else(|| wrong("known are cpus, mem and disk, each once"))?);
+            resources.push(Resource::scalar(name, amount));
+        }
+        if let Some(name) = missing.first() {
+            return Err(wrong(&format!("{name} is missing")));
+        }
+        Ok(Some(resources))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_are_read_and_faults_named() {
+        let parse =
+            |text: &str| Settings { resources: Some(text.to_owned()), ..Settings::default() }.parsed_resources();
+        assert_eq!(parse("cpus=4,mem=8192,disk=100").unwrap().unwrap().len(), 4);
+        for (text, fault) in [
+            ("cpus=4,mem=1", "disk is missing"),
+            ("cpus=x,mem=1,disk=1", "no number"),
+            ("cpus=0,mem=1,disk=1", "more than 0"),
+            ("gpus=1", "known are"),
+            ("4", "name=amount"),
+        ] {
+            let refused = parse(text).unwrap_err().to_string();
+            assert!(refused.contains(fault), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn other_addresses_than_loopback_are_refused() {
+        let refused = Settings::load(None, &[("listen", "0.0.0.0:5000".to_owned())]).unwrap_err();
+        assert_eq!(refused.code(), 2);
+        assert!(refused.to_string().contains("no loopback address"));
+    }
+}

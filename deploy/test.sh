@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Runs every check and every test of the project: style, lints, unit and integration tests, the conformance suites on
+# Postgres and on a real Apache Mesos, and the end-to-end tests. It installs what it needs from the package index of
+# Debian or Ubuntu where it may (as root), and says what is missing where it may not.
+#
+#   deploy/test.sh             everything
+#   deploy/test.sh -p NAME     what follows is handed to `cargo test` in place of --workspace
+#
+# BIGDATA_SWEEP_ROUNDS  rounds of the kill -9 sweep (20)
+# BIGDATA_SWEEP_SEED    its seed (a new one each time; it is printed)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+step() { printf '\n== %s\n' "$*"; }
+
+step "what the tests need"
+packages=()
+need() { if ! eval "$1" >/dev/null 2>&1; then packages+=("$2"); fi; }
+need "command -v gcc" gcc
+need "command -v g++" g++
+need "command -v curl" curl
+need "command -v http" httpie
+need "ls /usr/lib/postgresql/*/bin/initdb || command -v initdb" postgresql
+need "ldconfig -p | grep -q libsvn_subr" libsvn1
+need "ldconfig -p | grep -q libapr-1" libapr1
+need "ldconfig -p | grep -q libsasl2" libsasl2-2
+if [ ${#packages[@]} -gt 0 ]; then
+  if [ "$(id -u)" = 0 ]; then
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+  else
+    echo "missing: ${packages[*]} (sudo apt-get install ${packages[*]})" >&2; exit 1
+  fi
+fi
+python3 -m pip --version >/dev/null 2>&1 || echo "note: without pip the Mesos suite cannot fetch Apache Mesos" >&2
+
+step "a throw-away Postgres"
+work=$(mktemp -d)
+chmod 755 "$work"
+trap 'deploy/postgres.sh stop "$work/postgres"; deploy/mesos/mesos-cluster down >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
+BIGDATA_TEST_POSTGRES_URL=$(deploy/postgres.sh start "$work/postgres")
+export BIGDATA_TEST_POSTGRES_URL BIGDATA_REQUIRE_POSTGRES=1 BIGDATA_REQUIRE_MESOS=1
+echo "$BIGDATA_TEST_POSTGRES_URL"
+
+step "Apache Mesos 1.11"
+deploy/mesos/mesos-cluster install
+echo "installed"
+
+export BIGDATA_SWEEP_ROUNDS=${BIGDATA_SWEEP_ROUNDS:-20}
+if [ $# -gt 0 ]; then
+  step "cargo test $*"
+  cargo test "$@"
+  exit
+fi
+step "cargo fmt"
+cargo fmt --all --check
+step "cargo clippy"
+cargo clippy --workspace --all-targets --quiet -- -D warnings
+step "cargo test"
+cargo test --workspace
