@@ -8,8 +8,8 @@ use rand::TryRngCore;
 use rand::rngs::OsRng;
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{Read, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -90,7 +90,9 @@ pub enum VaultError {
         source: std::io::Error,
     },
     /// The key file does not hold 32 bytes in base64.
-    #[error("the key file {path} does not hold a key")]
+    #[error(
+        "the key file {path} does not hold a key; restore it from a backup, or remove it where nothing has been sealed yet"
+    )]
     Key {
         /// Where it is.
         path: String,
@@ -120,21 +122,17 @@ impl Vault {
     /// See [`VaultError`].
     pub fn open_or_create(path: &Path) -> Result<Self, VaultError> {
         let failed = |source| VaultError::KeyFile { path: path.display().to_string(), source };
-        let mut text = String::new();
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(mut file) => {
-                text = STANDARD.encode(random_bytes::<32>());
-                file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        let mut file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_key_file(path).and_then(|()| File::open(path)).map_err(failed)?
             }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                let mut file = std::fs::File::open(path).map_err(failed)?;
-                if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
-                    tracing::warn!(path = %path.display(), "the key file can be read by others; its mode should be 0600");
-                }
-                file.read_to_string(&mut text).map_err(failed)?;
-            }
-            Err(error) => return Err(failed(error)),
+            opened => opened.map_err(failed)?,
+        };
+        if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
+            tracing::warn!(path = %path.display(), "the key file can be read by others; its mode should be 0600");
         }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(failed)?;
         let key = STANDARD.decode(text.trim()).ok().filter(|key| key.len() == 32);
         let key = key.ok_or_else(|| VaultError::Key { path: path.display().to_string() })?;
         Ok(Self { cipher: XChaCha20Poly1305::new(Key::from_slice(&key)) })
@@ -162,6 +160,24 @@ impl Vault {
     }
 }
 
+/// Makes a key file that is whole from the instant at which it is there: a kill in between leaves no file of this name, and
+/// of several who make it at once one does.
+fn make_key_file(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let unique: String = random_bytes::<8>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let new = folder.join(format!(".key-{unique}"));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    let made = file
+        .write_all(STANDARD.encode(random_bytes::<32>()).as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::hard_link(&new, path));
+    fs::remove_file(&new)?;
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.and_then(|()| File::open(folder)?.sync_all()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +193,29 @@ mod tests {
         assert!(again.open("options/2/password", &sealed).is_err());
         let other = Vault::open_or_create(&folder.path().join("other")).unwrap();
         assert!(other.open("options/1/password", &sealed).is_err());
+    }
+
+    #[test]
+    fn whoever_opens_a_new_key_file_at_the_same_time_gets_the_same_whole_key() {
+        for _ in 0..100 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("key");
+            let start = std::sync::Barrier::new(8);
+            let vaults: Vec<Vault> = std::thread::scope(|scope| {
+                let open = || {
+                    scope.spawn(|| {
+                        start.wait();
+                        Vault::open_or_create(&path).unwrap()
+                    })
+                };
+                let openers: Vec<_> = (0..8).map(|_| open()).collect();
+                openers.into_iter().map(|opener| opener.join().unwrap()).collect()
+            });
+            let sealed = vaults[0].seal("place", "canary");
+            assert!(vaults.iter().all(|vault| vault.open("place", &sealed).unwrap() == "canary"));
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
     }
 
     #[test]

@@ -87,6 +87,9 @@ pub enum Event {
     /// Nothing of a cluster runs any more, and its leases are free. Framework to registry.
     #[serde(rename = "cluster.released.v1")]
     ClusterReleased {
+        /// The registry's generation of the cluster that was released.
+        #[serde(default)]
+        generation: u32,
         /// What stays, each in words (`volume ... kept on agent ...`).
         leftovers: Vec<String>,
     },

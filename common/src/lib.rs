@@ -12,6 +12,7 @@ pub mod id;
 pub mod internal;
 pub mod name;
 pub mod principal;
+pub mod script;
 pub mod status;
 pub mod time;
 

@@ -120,6 +120,8 @@ words!(
         Launch = "launch",
         /// A failed cluster is taken up again at the phase that failed.
         Retry = "retry",
+        /// Nodes of a ready cluster were started anew, without what its script did to them: it configures them again.
+        Reconfigure = "reconfigure",
         /// A cluster is taken down.
         Destroy = "destroy",
     }

@@ -17,6 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// The largest request body but for files, in bytes.
 pub(crate) const BODY_MAX: u64 = 1024 * 1024;
+/// The largest request to run a command on a node, its input included, in bytes: as much as an executor takes.
+pub(crate) const EXEC_MAX: u64 = 32 * 1024 * 1024;
 /// The largest file that is sent to a node, in bytes.
 pub(crate) const UPLOAD_MAX: u64 = 64 * 1024 * 1024;
 /// The longest pause within a body, either way, where it is not a stream that may be silent.

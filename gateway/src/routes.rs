@@ -1,6 +1,6 @@
 //! Everything that the gateway answers, on one screen.
 
-use crate::body::{BODY_MAX, UPLOAD_MAX};
+use crate::body::{BODY_MAX, EXEC_MAX, UPLOAD_MAX};
 use actix_web::http::Method;
 
 /// One address: what it is for, and who answers it.
@@ -61,6 +61,7 @@ const fn route(methods: &'static [Method], path: &'static str, target: Target) -
 const GET: &[Method] = &[Method::GET];
 const POST: &[Method] = &[Method::POST];
 const GET_POST: &[Method] = &[Method::GET, Method::POST];
+const PUT: &[Method] = &[Method::PUT];
 const GET_PUT: &[Method] = &[Method::GET, Method::PUT];
 const GET_DELETE: &[Method] = &[Method::GET, Method::DELETE];
 const GET_POST_DELETE: &[Method] = &[Method::GET, Method::POST, Method::DELETE];
@@ -91,6 +92,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route(GET,             "/bigdata/api/v1/clusters/{user}/{product}/{version}/{n}/events", REGISTRY),
     route(GET,             "/bigdata/api/v1/clusters/{user}/{product}/{version}/{n}/operations", REGISTRY),
     route(POST,            "/bigdata/api/v1/clusters/{user}/{product}/{version}/{n}/retry", REGISTRY),
+    route(PUT,             "/bigdata/api/v1/clusters/{user}/{product}/{version}/{n}/termination", REGISTRY),
     route(GET,             "/bigdata/api/v1/clusters/{user}/{product}/{version}/{n}/logs", ORCHESTRATOR),
     route(GET,             "/bigdata/api/v1/clusters/{user}/{product}/{version}/{n}/nodes/{node}", REGISTRY),
     route(POST,            "/bigdata/api/v1/clusters/{user}/{product}/{version}/{n}/nodes/{node}/exec", Target::Node("/v1/exec")),
@@ -127,7 +129,11 @@ impl Route {
 
     /// The largest request body that it takes, in bytes.
     pub(crate) fn body_max(&self) -> u64 {
-        if self.target == Target::Node("/v1/files") { UPLOAD_MAX } else { BODY_MAX }
+        match self.target {
+            Target::Node("/v1/files") => UPLOAD_MAX,
+            Target::Node("/v1/exec") => EXEC_MAX,
+            _ => BODY_MAX,
+        }
     }
 
     /// The methods for an `Allow` header.

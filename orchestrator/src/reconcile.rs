@@ -94,7 +94,7 @@ async fn sweep(context: &Context) -> Result<(), ReconcileError> {
     for state in every_cluster(&context.registry).await? {
         if unfinished.remove(&state.cluster) || state.run.is_some() {
             let cluster = state.cluster.clone();
-            log_failure(&cluster, act(context, &cluster, Some(&state)).await);
+            log_failure(&cluster, act(context, &cluster, Some(state)).await);
         }
     }
     // The registry no longer lists these.
@@ -119,18 +119,23 @@ async fn every_cluster(registry: &Registry) -> Result<Vec<ClusterState>, ClientE
 
 async fn reconcile(context: &Context, cluster: &ClusterId) -> Result<(), ReconcileError> {
     let state = context.registry.state(cluster).await?;
-    act(context, cluster, state.as_ref()).await
+    act(context, cluster, state).await
 }
 
-async fn act(context: &Context, cluster: &ClusterId, state: Option<&ClusterState>) -> Result<(), ReconcileError> {
+async fn act(context: &Context, cluster: &ClusterId, mut state: Option<ClusterState>) -> Result<(), ReconcileError> {
     loop {
         let runs = context.store.runs_of(cluster).await?;
         let lease = context.store.lease(cluster).await?;
         let known: Vec<KnownRun> = runs.iter().map(|run| known(context, run, lease.as_ref())).collect();
-        let steps = plan(state, &known, context.store.clock.now());
+        let mut steps = plan(state.as_ref(), &known, context.store.clock.now());
+        if steps.iter().any(|step| matches!(step, Step::Cancel(_))) {
+            // Another replica may have begun a run since the state was read: only what is unwanted still is cancelled.
+            state = context.registry.state(cluster).await?;
+            steps = plan(state.as_ref(), &known, context.store.clock.now());
+        }
         let mut created = false;
         for step in steps {
-            match (step, state) {
+            match (step, &state) {
                 (Step::Create(request), Some(state)) => {
                     context.store.create_run(state, &request).await?;
                     created = true;

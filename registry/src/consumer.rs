@@ -54,7 +54,8 @@ async fn take(course: &mut Course<'_>, event: &Event) -> Result<(), sqlx::Error>
         | Event::NodeHealth(fact)
         | Event::NodeUnreachable(fact)
         | Event::NodeEnded(fact) => node(course, fact).await,
-        Event::ClusterReleased { leftovers } => {
+        Event::ClusterReleased { generation, .. } if *generation != course.cluster.generation => Ok(()),
+        Event::ClusterReleased { leftovers, .. } => {
             course.log("placement", None, "every node has ended and every lease is free".to_owned()).await?;
             course.apply(Fact::Released(leftovers.clone())).await
         }
@@ -126,7 +127,7 @@ fn node_words(was: NodeStatus, before: Option<&NodeObservation>, now: &NodeObser
             None => "its health is not known".to_owned(),
         });
     }
-    (before.restarts != now.restarts).then(|| format!("was started again in place ({} times){reason}", now.restarts))
+    (before.restarts != now.restarts).then(|| format!("was started again in place, restart {}{reason}", now.restarts))
 }
 
 /// Whether the run is the one that is wanted now; facts about any other are stale.

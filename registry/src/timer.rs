@@ -46,7 +46,10 @@ pub(crate) fn spawn(registry: Arc<Registry>, interval_ms: u64, tasks: &Tasks) {
 
 async fn pass_limits(registry: &Registry) -> Result<(), sqlx::Error> {
     for id in store::clusters::overdue(&registry.db, registry.clock.now(), BATCH).await? {
-        pass_limit(registry, &id).await?;
+        // One that cannot be read or written does not stop the clock of the others.
+        if let Err(error) = pass_limit(registry, &id).await {
+            tracing::warn!(cluster = %id, error = &error as &dyn std::error::Error, "a limit has passed in vain; it is looked at again");
+        }
     }
     Ok(())
 }
@@ -67,7 +70,7 @@ async fn pass_limit(registry: &Registry, id: &ClusterId) -> Result<(), sqlx::Err
         | State::Scheduled
         | State::Configuring
         | State::Configured
-        | State::Ready
+        | State::Ready { .. }
         | State::Destroying { .. }
         | State::Destroyed { .. } => Fact::DeadlinePassed(missing(&cluster.waiting, &nodes)),
     };

@@ -23,6 +23,7 @@ pub struct EmbeddedBus {
 }
 
 struct Queue {
+    name: &'static str,
     kinds: &'static [&'static str],
     sender: mpsc::Sender<Delivery>,
 }
@@ -83,9 +84,12 @@ impl Bus for EmbeddedBus {
         Ok(Confirmation::of(confirmations))
     }
 
-    async fn subscribe(&self, _queue: &'static str, kinds: &'static [&'static str]) -> Result<Subscription, BusError> {
+    async fn subscribe(&self, queue: &'static str, kinds: &'static [&'static str]) -> Result<Subscription, BusError> {
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner).push(Queue { kinds, sender });
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        // A queue without a consumer holds its events back, until a new consumer takes its place.
+        queues.retain(|held| held.name != queue || !held.sender.is_closed());
+        queues.push(Queue { name: queue, kinds, sender });
         Ok(Subscription(receiver))
     }
 }

@@ -78,9 +78,26 @@ impl ResponseError for ApiError {
             );
         }
         let mut response = HttpResponse::build(self.status_code());
-        if self.problem.status == 503 {
+        if matches!(self.problem.status, 429 | 503) {
             response.insert_header(("retry-after", "1"));
         }
         response.content_type("application/problem+json").body(serde_json::to_vec(&self.problem).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_shall_ask_later_is_told_when() {
+        for (code, told) in [
+            (ProblemCode::ServiceUnavailable, true),
+            (ProblemCode::TooManyRequests, true),
+            (ProblemCode::Internal, false),
+        ] {
+            let response = ApiError::new(code, "x").error_response();
+            assert_eq!(response.headers().contains_key("retry-after"), told, "{code:?}");
+        }
     }
 }

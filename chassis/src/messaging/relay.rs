@@ -76,22 +76,23 @@ impl Relay {
     /// Publishes one batch; the number of events that were confirmed.
     ///
     /// # Errors
-    /// At the first event that was not confirmed; those before it are done.
+    /// When an event was not taken or not confirmed: it stays, and is tried again. The others are done.
     pub async fn step(&self) -> Result<usize, RelayError> {
         let mut rows = self.take().await?;
         rows.sort_by(|left, right| left.event_id.cmp(&right.event_id));
         let mut confirmations = FuturesOrdered::new();
         for row in rows {
             let published = match serde_json::from_str::<Envelope>(&row.envelope) {
-                Ok(envelope) => Some(self.bus.publish(Arc::new(envelope)).await?),
+                // What cannot be published now holds nothing back that can.
+                Ok(envelope) => Some(self.bus.publish(Arc::new(envelope)).await),
                 Err(error) => {
                     tracing::error!(event.id = row.event_id, %error, "an event in the outbox cannot be read; it is dropped");
                     None
                 }
             };
             confirmations.push_back(async move {
-                if let Some(confirmation) = published {
-                    confirmation.wait().await?;
+                if let Some(published) = published {
+                    published?.wait().await?;
                 }
                 Ok::<_, RelayError>(row.event_id)
             });

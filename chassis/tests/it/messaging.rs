@@ -123,3 +123,30 @@ async fn nothing_of_a_transaction_that_did_not_commit_is_published() {
         eventually("the rollback is done", async || count(&db, "SELECT COUNT(*) FROM outbox").await == 0).await;
     }
 }
+
+#[tokio::test]
+async fn a_queue_whose_consumer_has_ended_holds_only_its_own_events_back() {
+    let folder = tempfile::tempdir().unwrap();
+    for db in testing::databases(folder.path(), MIGRATIONS).await {
+        let bus: Arc<dyn Bus> = Arc::new(EmbeddedBus::new());
+        let tasks = Tasks::new();
+        drop(bus.subscribe("ended", &["cluster.destroying.v1"]).await.unwrap());
+        let counter = Arc::new(Counter(db.clone()));
+        consumer::spawn("counter", KINDS, &bus, db.clone(), Clock::system(), &tasks, counter.clone()).await.unwrap();
+        // Another relay takes at once what this one could not publish: on Postgres a lease keeps it for a while.
+        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
+        let relay = Relay::new(db.clone(), Arc::clone(&bus), clock.clone());
+        enqueue(&db, Event::ClusterRegistered {}).await;
+        enqueue(&db, Event::ClusterDestroying {}).await;
+        enqueue(&db, Event::ClusterRegistered {}).await;
+        assert!(relay.step().await.is_err(), "one event has nobody who takes it");
+        assert_eq!(count(&db, "SELECT COUNT(*) FROM handled").await, 2, "the others are not behind it");
+        assert_eq!(count(&db, "SELECT COUNT(*) FROM outbox").await, 1, "it waits");
+        let kinds = &["cluster.destroying.v1"];
+        consumer::spawn("ended", kinds, &bus, db.clone(), Clock::system(), &tasks, counter).await.unwrap();
+        clock.advance_millis(60_000);
+        assert_eq!(relay.step().await.unwrap(), 1, "a new consumer of that queue takes it");
+        assert_eq!(count(&db, "SELECT COUNT(*) FROM handled").await, 3);
+        assert!(tasks.shut_down(Duration::from_secs(5)).await);
+    }
+}

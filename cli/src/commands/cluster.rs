@@ -11,7 +11,7 @@ use bigdata_common::api::cluster::{
     ClusterEntry, ClusterView, EndpointList, EventList, EventView, LogLine, LogPage, ServiceList,
 };
 use bigdata_common::api::operation::OperationView;
-use bigdata_common::status::ClusterStatus;
+use bigdata_common::status::{ClusterStatus, Termination};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
@@ -86,6 +86,13 @@ pub(crate) enum ClusterCommand {
         #[arg(long, default_value_t = 600)]
         timeout: u64,
     },
+    /// Change what happens to its data when it is destroyed: wipe, keep-data, or do-not-terminate to protect it
+    Termination {
+        #[command(flatten)]
+        which: Which,
+        /// The policy
+        policy: Termination,
+    },
     /// Take it down
     Destroy {
         #[command(flatten)]
@@ -148,6 +155,13 @@ pub(crate) async fn run(command: ClusterCommand, context: &Context) -> Result<()
             }
             context.output.line(operation.id.to_string())?;
             eprintln!("next: bigdata cluster wait {dn}");
+            Ok(())
+        }
+        ClusterCommand::Termination { which, policy } => {
+            let dn = target::resolve(&api, &which.cluster).await?;
+            let body = serde_json::json!({ "termination": policy });
+            api.send(api.request(Method::PUT, &format!("/{dn}/termination")).json(&body)).await?;
+            eprintln!("{dn}: the termination policy is {policy} now");
             Ok(())
         }
         ClusterCommand::Destroy { which, force, wait: waits, timeout } => {

@@ -64,6 +64,22 @@ fn a_stop_is_graceful_and_the_next_start_brings_the_cluster_back() {
     println!("a warm start took {} ms", begun.elapsed().as_millis());
     comes_back(&platform, &cluster);
     assert_eq!(platform.nodes(&cluster), before, "the nodes are not where they were");
+    // New attempts begin in empty folders: the script configures them again.
+    for (name, address) in &before {
+        until(&format!("{name} knows its peers again"), || {
+            get(*address, "/")
+                .is_some_and(|answer| answer["peers"].as_object().is_some_and(|it| it.len() == 2))
+                .then_some(())
+        });
+    }
+    let operations = platform.json(&["operation", "list"]);
+    until("the operation is over", || {
+        let operations = platform.json(&["operation", "list"]);
+        let kind =
+            |kind: &str| operations["operations"].as_array().unwrap().iter().find(|it| it["kind"] == kind).cloned();
+        (kind("reconfigure")?["status"] == "succeeded").then_some(())
+    });
+    assert_eq!(operations["operations"].as_array().unwrap().len(), 2, "{operations}");
     platform.run(&["cluster", "destroy", &cluster, "--wait"]);
 }
 

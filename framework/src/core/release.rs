@@ -307,11 +307,12 @@ impl Core {
         leftovers.extend(remaining.into_iter().map(|words| {
             format!("{words} could not be destroyed yet: its agent has not offered it; it is destroyed when it does")
         }));
+        let generation = cluster.generation;
         cluster.phase = Phase::Released { leftovers: leftovers.clone(), told_at: now };
         self.state.uids.retain(|_, owner| owner != id);
         self.persist(Write::FreeUids(id.clone()));
         self.store_cluster(id);
-        self.emit(id, Event::ClusterReleased { leftovers });
+        self.emit(id, Event::ClusterReleased { generation, leftovers });
     }
 }
 

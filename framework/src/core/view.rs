@@ -80,7 +80,7 @@ impl Core {
                 return format!("{due} of {all} nodes wait; the Mesos master is away: {reason}");
             }
             let agents = self.state.agents.len();
-            return format!("{due} of {all} nodes wait for a place; {agents} agents are known");
+            return format!("{due} of {all} nodes wait for a place; agents known: {agents}");
         }
         let later = cluster.nodes.values().filter(|node| node.task.is_none() && !node.gave_up).count();
         if cluster.is_placed() && later > 0 {

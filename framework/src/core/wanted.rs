@@ -161,9 +161,9 @@ impl Core {
                 let waits = cluster.status != ClusterStatus::Failed;
                 if hinted || (waits && now.millis_since(*told_at) >= RELEASED_AGAIN_MS) {
                     *told_at = now;
-                    let leftovers = leftovers.clone();
+                    let (generation, leftovers) = (cluster.generation, leftovers.clone());
                     self.store_cluster(id);
-                    self.emit(id, Event::ClusterReleased { leftovers });
+                    self.emit(id, Event::ClusterReleased { generation, leftovers });
                 }
             }
         }

@@ -20,7 +20,10 @@ pub(super) async fn explain(
 ) -> Result<Json<Explanation>, ApiError> {
     let id = ClusterId::parse_any(&path).map_err(|error| ApiError::new(ProblemCode::InvalidPath, error.to_string()))?;
     let unknown = || {
-        ApiError::new(ProblemCode::UnknownCluster, format!("there is no cluster {} that the framework knows", id.dn()))
+        ApiError::new(
+            ProblemCode::UnknownCluster,
+            format!("the framework knows no cluster {}: it is new, or destroyed", id.dn()),
+        )
     };
     if !caller.0.may_see(id.dn()) {
         return Err(unknown());

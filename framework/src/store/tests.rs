@@ -145,7 +145,11 @@ async fn what_was_written_comes_back() {
             Write::Agent(Box::new(agent)),
         ]);
         let mut outputs = persist(writes);
-        outputs.push(Output::Emit { cluster: id(), revision: 1, event: Event::ClusterReleased { leftovers: vec![] } });
+        outputs.push(Output::Emit {
+            cluster: id(),
+            revision: 1,
+            event: Event::ClusterReleased { generation: 1, leftovers: vec![] },
+        });
         commit(&db, &outputs, NOW).await.unwrap();
 
         let state = load(&db).await.unwrap();

@@ -72,7 +72,7 @@ async fn from_registered_to_released_over_a_restart() {
     stage.change(&id, |state| state.desired = Desired::Release);
     let leftovers = stage
         .expect("the release", |event| match event {
-            Event::ClusterReleased { leftovers } => Some(leftovers.clone()),
+            Event::ClusterReleased { leftovers, .. } => Some(leftovers.clone()),
             _ => None,
         })
         .await;

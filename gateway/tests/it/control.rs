@@ -30,6 +30,16 @@ async fn an_exec_is_streamed_line_by_line() {
     executor.go_on.notify_one();
     assert_eq!(answer.chunk().await.unwrap().unwrap(), "{\"exit\":0}\n");
     assert_eq!(answer.chunk().await.unwrap(), None);
+    let large = format!(r#"{{"command":["cat"],"stdin":"{}"}}"#, "QUFB".repeat(500_000));
+    let answer = platform.request(Method::POST, &node("exec")).body(large.clone()).send().await.unwrap();
+    executor.go_on.notify_one();
+    let answer = answer.text().await.unwrap();
+    let first: Value = serde_json::from_str(answer.lines().next().unwrap()).unwrap();
+    assert!(
+        first["stdout"] == large,
+        "an exec's input is larger than other bodies: {}",
+        &answer[..answer.len().min(200)]
+    );
     platform.stop().await;
 }
 

@@ -104,6 +104,10 @@ fn refused(error: StoreError) -> ApiError {
         StoreError::Overtaken => {
             ApiError::new(ProblemCode::Unauthenticated, "this attempt is over: another one has taken its place")
         }
+        StoreError::TooManyOutputs => ApiError::new(
+            ProblemCode::InvalidField,
+            format!("{error}; publish under a key that is there already, or several values in one"),
+        ),
         StoreError::Database(error) => error.into(),
         other => ApiError::internal(other),
     }

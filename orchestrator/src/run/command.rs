@@ -1,5 +1,6 @@
 //! How a script is run.
 
+use bigdata_common::script::is_fabfile;
 use std::path::{Path, PathBuf};
 
 /// Where programs are looked for, after the directory that holds `bigdata`.
@@ -19,14 +20,10 @@ pub(crate) enum Kind {
 impl Kind {
     /// The kind of a script by its text.
     pub(crate) fn of(text: &str) -> Self {
-        let imports_fabric = |line: &str| {
-            let mut words = line.split(|character: char| !(character.is_alphanumeric() || character == '_'));
-            matches!((words.next(), words.next()), (Some("from" | "import"), Some("fabric")))
-        };
-        if text.starts_with("#!") {
-            Self::Executable
-        } else if text.lines().any(imports_fabric) {
+        if is_fabfile(text) {
             Self::Fabfile
+        } else if text.starts_with("#!") {
+            Self::Executable
         } else {
             Self::Python
         }
@@ -58,8 +55,8 @@ impl Kind {
             |program: &str| !SEARCH_PATH.split(':').any(|folder| PathBuf::from(folder).join(program).is_file());
         match self {
             Self::Fabfile if missing("fab") => Some(
-                "the script is a fabfile, and `fab` of Fabric 1 is not installed here: install it, or give the script \
-                 a #! line of its own"
+                "the script is a fabfile, and `fab` of Fabric 1 is not installed here: install it, or write the script so \
+                 that it takes its action as the first argument"
                     .to_owned(),
             ),
             Self::Python if missing("python3") => {
@@ -77,7 +74,11 @@ mod tests {
     #[test]
     fn kinds_by_text() {
         for (text, kind) in [
-            ("#!/bin/sh\nfrom fabric.api import run\n", Kind::Executable),
+            ("#!/bin/sh\necho\n", Kind::Executable),
+            // As an executable it would do nothing, and that well.
+            ("#!/usr/bin/env python\nfrom fabric.api import run\n", Kind::Fabfile),
+            // It reads its action by itself.
+            ("from fabric.api import run\nimport sys\nACTIONS[sys.argv[1]]()\n", Kind::Python),
             ("import sys\n", Kind::Python),
             ("from __future__ import print_function\nfrom fabric.api import run, env\n", Kind::Fabfile),
             ("import fabric\n", Kind::Fabfile),

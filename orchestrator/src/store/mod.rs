@@ -10,7 +10,7 @@ mod tests;
 
 pub(crate) use leases::Lease;
 pub(crate) use lines::NewLine;
-pub(crate) use outputs::StoredOutput;
+pub(crate) use outputs::{OUTPUTS_MAX, StoredOutput};
 pub(crate) use runs::{Claim, StoredRun, Supervisor};
 
 use bigdata_chassis::secret::{Vault, VaultError};
@@ -41,6 +41,9 @@ pub(crate) enum StoreError {
         /// What is wrong.
         what: String,
     },
+    /// The cluster has as many outputs as it may have.
+    #[error("a cluster has at most {OUTPUTS_MAX} outputs")]
+    TooManyOutputs,
     /// Somebody else drives the cluster now, or the attempt is over.
     #[error("this attempt no longer holds its cluster")]
     Overtaken,

@@ -5,6 +5,9 @@ use bigdata_chassis::{on_db, on_tx};
 use bigdata_common::ClusterId;
 use bigdata_common::event::{EndpointRole, Event, Output};
 
+/// The most outputs of a cluster: every reader holds them all at once.
+pub(crate) const OUTPUTS_MAX: u32 = 256;
+
 /// A published value, opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredOutput {
@@ -36,6 +39,15 @@ impl Store {
         };
         let mut tx = self.db.begin().await?;
         self.fence(&mut tx, claim).await?;
+        let others: i64 = on_tx!(tx, connection => sqlx::query_scalar(
+                "SELECT COUNT(*) FROM outputs WHERE cluster = $1 AND output_key <> $2")
+            .bind(claim.cluster.to_string())
+            .bind(output.key.as_str())
+            .fetch_one(connection)
+            .await)?;
+        if others >= i64::from(OUTPUTS_MAX) {
+            return Err(StoreError::TooManyOutputs);
+        }
         on_tx!(tx, connection => sqlx::query(
                 "INSERT INTO outputs (cluster, output_key, output_value, secret, endpoint, role) \
                  VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (cluster, output_key) DO UPDATE SET \

@@ -152,16 +152,17 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// A new attempt, told to the registry; its number.
+    /// A new attempt, told to the registry. Its tree is the owner's machine's from here on, though no process is known yet.
     pub(crate) async fn begin_attempt(&self, claim: &mut Claim) -> Result<(), StoreError> {
         let mut tx = self.db.begin().await?;
         let attempt: Option<i64> = on_tx!(tx, connection => sqlx::query_scalar(
-                "UPDATE runs SET attempt = attempt + 1, state = 'running', machine = '', supervisor_pid = 0, \
+                "UPDATE runs SET attempt = attempt + 1, state = 'running', machine = $3, supervisor_pid = 0, \
                  supervisor_start = 0 WHERE run_id = $1 AND state <> 'ended' AND EXISTS \
                  (SELECT 1 FROM leases WHERE leases.cluster = runs.cluster AND leases.run_id = $1 AND leases.owner = $2) \
                  RETURNING attempt")
             .bind(claim.run.run.to_string())
             .bind(claim.owner.as_str())
+            .bind(claim.owner.split('|').next().unwrap_or_default())
             .fetch_optional(connection)
             .await)?;
         let attempt = attempt.ok_or(StoreError::Overtaken)?;

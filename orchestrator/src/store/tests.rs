@@ -70,9 +70,12 @@ async fn a_run_goes_its_way_and_tells_of_it() {
         let runs = store.runs_of(&cluster(1)).await.unwrap();
         assert_eq!((runs.len(), runs[0].result.clone(), runs[0].run.attempt), (1, None, 0), "created once");
         let run = runs[0].run.clone();
-        assert!(store.claim(&cluster(1), run.run, "me", LEASE_MS, "").await.unwrap());
-        let mut claim = Claim { cluster: cluster(1), revision: 3, run, owner: "me".into() };
+        assert!(store.claim(&cluster(1), run.run, "m|1|2|me", LEASE_MS, "").await.unwrap());
+        let mut claim = Claim { cluster: cluster(1), revision: 3, run, owner: "m|1|2|me".into() };
         store.begin_attempt(&mut claim).await.unwrap();
+        // A kill before the script's process is noted: what it left on this machine is looked for.
+        let begun = Supervisor { machine: "m".into(), pid: 0, start: 0 };
+        assert_eq!(store.runs_of(&cluster(1)).await.unwrap()[0].supervisor, begun);
         let supervisor = Supervisor { machine: "m".into(), pid: 7, start: 8 };
         store.note_supervisor(&claim, &supervisor).await.unwrap();
         store.progress(&claim, 40, "half\0way").await.unwrap();
@@ -204,6 +207,27 @@ async fn a_secret_output_is_stored_sealed_and_told_without_its_value() {
         assert!(!stored.contains("canary"));
         let events = serde_json::to_string(&told(&store).await).unwrap();
         assert!(events.contains("password") && !events.contains("canary"), "{events}");
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_has_a_limited_number_of_outputs() {
+    let folder = tempfile::tempdir().unwrap();
+    for store in stores(&folder).await {
+        let mut claim = claimed(&store, cluster(1), "me").await;
+        store.begin_attempt(&mut claim).await.unwrap();
+        let output = |number: u32| StoredOutput {
+            key: format!("key{number}"),
+            value: "value".into(),
+            secret: false,
+            endpoint: None,
+        };
+        for number in 0..OUTPUTS_MAX {
+            store.publish(&claim, &output(number)).await.unwrap();
+        }
+        assert!(matches!(store.publish(&claim, &output(OUTPUTS_MAX)).await, Err(StoreError::TooManyOutputs)));
+        store.publish(&claim, &output(0)).await.unwrap();
+        assert_eq!(store.outputs_of(&cluster(1)).await.unwrap().len(), usize::try_from(OUTPUTS_MAX).unwrap());
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a killed service's run is begun again when its tree is gone", killed),
     ("a service that ends in good order leaves its run to the next", shut_down),
     ("a second replica does not touch a run that is driven", second_replica),
+    ("a run that is younger than the list of clusters is not cancelled", outdated_list),
 ];
 
 /// Waits for ever in its first attempt, whatever signals come.
@@ -124,6 +125,28 @@ fn second_replica() {
         assert!(!log.iter().any(|line| line.line.contains("attempt 2")), "{log:?}");
         world.change(&other, |it| it.state.run = None);
         assert!(second.tasks.shut_down(PATIENCE).await);
+        world.end().await;
+    });
+}
+
+/// As when another replica began the run after this one had read the list.
+fn outdated_list() {
+    block_on(async {
+        let world = World::new(|_| {}).await;
+        let cluster = world.cluster(1, "#!/bin/sh\necho begun\nwhile [ ! -e $HOME/go ]; do sleep 0.1; done");
+        let before = world.surroundings.clusters.lock().unwrap()[&cluster.to_string()].state.clone();
+        assert!(before.run.is_none());
+        let operation = world.want(&cluster, "start", true, 60_000).await;
+        world.line(&cluster, "begun").await;
+        *world.surroundings.outdated.lock().unwrap() = Some((vec![before], 0));
+        until("looks at the outdated list", async || {
+            world.surroundings.outdated.lock().unwrap().as_ref().filter(|(_, told)| *told >= 3).map(drop)
+        })
+        .await;
+        let run = started(&world)[0].0.parse::<uuid::Uuid>().unwrap().simple().to_string();
+        let home = world.run_folder(&run).join("home");
+        std::fs::write(home.join("go"), "").unwrap();
+        assert_eq!(world.ended(operation).await, RunResult::Succeeded {});
         world.end().await;
     });
 }

@@ -249,6 +249,12 @@ impl World {
         .await
     }
 
+    /// The directory of a run, by its id without dashes.
+    pub(crate) fn run_folder(&self, run: &str) -> PathBuf {
+        let work = std::fs::canonicalize(self.seat.folder.join("work")).unwrap();
+        work.join("runs").join(run)
+    }
+
     pub(crate) async fn end(self) {
         assert!(self.built.tasks.shut_down(PATIENCE).await, "the service ends");
         assert!(self.outer_tasks.shut_down(PATIENCE).await);

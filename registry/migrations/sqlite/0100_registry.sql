@@ -69,6 +69,7 @@ CREATE TABLE nodes (
     status TEXT NOT NULL,
     passing BIGINT,
     gave_up BIGINT NOT NULL,
+    attempt BIGINT NOT NULL DEFAULT 0,
     observed_at_ms BIGINT,
     observation TEXT,
     PRIMARY KEY (cluster_id, name)

@@ -42,7 +42,13 @@ impl<'tx> Course<'tx> {
         self.step(fact).await?;
         let summary = store::nodes::summary(self.tx, &self.cluster.id, self.cluster.generation).await?;
         self.cluster.nodes_running = summary.running;
-        self.step(Fact::Nodes(summary)).await
+        self.cluster.attempts = summary.attempts;
+        let all_run = summary.all_run();
+        self.step(Fact::Nodes(summary)).await?;
+        if all_run && self.cluster.attempts != self.cluster.configured_attempts {
+            self.step(Fact::NodesRenewed).await?;
+        }
+        Ok(())
     }
 
     /// Writes the cluster back.
@@ -129,11 +135,18 @@ impl<'tx> Course<'tx> {
                 Ok(())
             }
             Effect::Run(wanted) => {
+                if matches!(wanted, Some((Action::Start, _))) {
+                    self.cluster.configured_attempts = self.cluster.attempts;
+                }
                 self.cluster.run = wanted.and_then(|(action, limit_ms)| self.run_request(action, limit_ms));
                 Ok(())
             }
             Effect::Limit(limit_ms) => self.limit(limit_ms).await,
             Effect::TellChanged => self.emit(Event::ClusterChanged {}).await,
+            Effect::TellRequested => match self.cluster.operation {
+                Some(operation) => self.emit(Event::OperationRequested { operation }).await,
+                None => Ok(()),
+            },
             Effect::TellDestroying => {
                 let stage = self.cluster.destroy_stage();
                 let now = self.now;
@@ -180,7 +193,7 @@ impl<'tx> Course<'tx> {
         self.change_operation(|operation| match operation.kind {
             OperationKind::Launch | OperationKind::Retry => steps::reached(operation, new, now),
             OperationKind::Destroy if new == ClusterStatus::Destroyed => steps::destroy_reached(operation, None, now),
-            OperationKind::Destroy => {}
+            OperationKind::Destroy | OperationKind::Reconfigure => {}
         })
         .await?;
         self.emit(Event::ClusterStatus { old, new, reason, sequence }).await
@@ -231,7 +244,7 @@ impl<'tx> Course<'tx> {
     }
 
     async fn observe_health(&mut self) -> Result<(), sqlx::Error> {
-        let ready = self.cluster.state == State::Ready;
+        let ready = matches!(self.cluster.state, State::Ready { .. });
         if self.cluster.state.status().is_launching() && self.cluster.health.health == Health::Unknown {
             // While it is launched its nodes speak for themselves.
             return Ok(());

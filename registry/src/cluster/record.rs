@@ -50,6 +50,10 @@ pub struct Cluster {
     pub health: Observed,
     /// Facts about nodes of an earlier generation than this are stale: those nodes were released.
     pub nodes_since: u32,
+    /// The sum of its nodes' attempts as they are observed now.
+    pub attempts: u64,
+    /// The sum of its nodes' attempts when its script was last asked to configure them.
+    pub configured_attempts: u64,
     /// How many nodes it has.
     pub nodes: u32,
     /// How many of them run.
@@ -100,7 +104,7 @@ impl Cluster {
             | State::Scheduled
             | State::Configuring
             | State::Configured
-            | State::Ready
+            | State::Ready { .. }
             | State::Failed { .. }
             | State::Destroyed { .. } => None,
         }

@@ -21,6 +21,7 @@ const RELEASE: &str = "release";
 pub fn begin(id: OperationId, kind: OperationKind, cluster: ClusterDn, now: Timestamp) -> OperationView {
     let names: &[&str] = match kind {
         OperationKind::Launch | OperationKind::Retry => &[SCHEDULING, CONFIGURING, READY],
+        OperationKind::Reconfigure => &[CONFIGURING],
         OperationKind::Destroy => &[SCRIPT, RELEASE],
     };
     let step = |name: &&str| StepView {
@@ -31,7 +32,7 @@ pub fn begin(id: OperationId, kind: OperationKind, cluster: ClusterDn, now: Time
         percent: None,
         message: None,
     };
-    OperationView {
+    let mut operation = OperationView {
         id,
         kind,
         cluster,
@@ -42,7 +43,11 @@ pub fn begin(id: OperationId, kind: OperationKind, cluster: ClusterDn, now: Time
         ended_at: None,
         deadline: None,
         url: format!("{PREFIX}/operations/{id}"),
+    };
+    if kind == OperationKind::Reconfigure {
+        settle(&mut operation, &[], Some(CONFIGURING), now);
     }
+    operation
 }
 
 /// Moves a launch's or retry's steps on to where its cluster stands.

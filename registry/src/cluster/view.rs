@@ -31,7 +31,7 @@ pub fn view(cluster: &Cluster) -> ClusterView {
         | State::Scheduled
         | State::Configuring
         | State::Configured
-        | State::Ready
+        | State::Ready { .. }
         | State::Destroying { .. }
         | State::Destroyed { .. } => (None, None),
     };

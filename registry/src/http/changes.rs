@@ -1,4 +1,4 @@
-//! Wishes that change a cluster: destroy, retry.
+//! Wishes that change a cluster: destroy, retry, termination policy.
 
 use super::path::{self, ClusterPath, Query, unknown_cluster};
 use crate::cluster::course::Course;
@@ -7,13 +7,13 @@ use crate::registry::Registry;
 use crate::store;
 use actix_web::HttpResponse;
 use actix_web::http::header::{LOCATION, RETRY_AFTER};
-use actix_web::web::Data;
-use bigdata_chassis::http::{ApiError, Caller};
+use actix_web::web::{Bytes, Data};
+use bigdata_chassis::http::{ApiError, Caller, json};
 use bigdata_common::api::PREFIX;
 use bigdata_common::api::problem::ProblemCode;
 use bigdata_common::status::{ClusterStatus, NodeStatus, Termination};
 use bigdata_common::{ClusterId, OperationId};
-use serde_json::json;
+use serde::Deserialize;
 
 pub(super) async fn destroy(
     registry: Data<Registry>,
@@ -28,7 +28,8 @@ pub(super) async fn destroy(
     let held = held.ok_or_else(|| unknown_cluster(&id.dn().to_string()))?;
     let down = matches!(held.state, State::Destroying { .. } | State::Destroyed { .. });
     if held.termination == Termination::DoNotTerminate && !down {
-        let detail = "the cluster was launched with the termination policy do-not-terminate";
+        let detail = "its termination policy is do-not-terminate; change that first (PUT …/termination, or \
+            bigdata cluster termination)";
         return Err(ApiError::new(ProblemCode::TerminationForbidden, detail));
     }
     let nodes = store::nodes::all_in(&mut tx, &id).await?;
@@ -46,7 +47,43 @@ pub(super) async fn destroy(
     };
     let url = operation.map(|operation| format!("{PREFIX}/operations/{operation}"));
     let status = cluster.state.status();
-    Ok(HttpResponse::Ok().json(json!({"message": "success", "operation": operation, "url": url, "status": status})))
+    Ok(HttpResponse::Ok()
+        .json(serde_json::json!({"message": "success", "operation": operation, "url": url, "status": status})))
+}
+
+/// Body of `PUT …/termination`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TerminationRequest {
+    termination: Termination,
+}
+
+/// Changes what happens to the cluster's data when it is destroyed, and whether it may be.
+pub(super) async fn termination(
+    registry: Data<Registry>,
+    caller: Caller,
+    path: ClusterPath,
+    body: Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let id = path::cluster_id(&caller, &path)?;
+    let TerminationRequest { termination } = json::body(&body)?;
+    let mut tx = registry.db.begin().await?;
+    let held = store::clusters::lock(&mut tx, &id).await?;
+    let held = held.ok_or_else(|| unknown_cluster(&id.dn().to_string()))?;
+    if matches!(held.state, State::Destroying { .. } | State::Destroyed { .. }) {
+        let detail =
+            format!("it is too late to change what happens to its data: the cluster is {}", held.state.status());
+        return Err(ApiError::new(ProblemCode::WrongStatus, detail));
+    }
+    if held.termination != termination {
+        let mut course = Course::new(&mut tx, held, registry.clock.now());
+        course.cluster.termination = termination;
+        course.log("operation", None, format!("the termination policy is {termination} now")).await?;
+        course.store().await?;
+        tx.commit().await?;
+        registry.changed(&id);
+    }
+    Ok(HttpResponse::NoContent().finish())
 }
 
 pub(super) async fn retry(

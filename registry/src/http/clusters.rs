@@ -35,6 +35,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(one("/nodes/{node}").route(web::get().to(node)))
         .service(one("/services").route(web::get().to(services)))
         .service(one("/endpoints").route(web::get().to(endpoints)))
+        .service(one("/termination").route(web::put().to(changes::termination)))
         .service(one("/retry").route(web::post().to(changes::retry)));
 }
 

@@ -105,6 +105,8 @@ pub(super) fn cluster(id: &ClusterId, plan: &Plan, now: Timestamp) -> Cluster {
         nodes_since: 1,
         nodes: u32::try_from(plan.read.blueprint.nodes.len()).unwrap_or(u32::MAX),
         nodes_running: 0,
+        attempts: 0,
+        configured_attempts: 0,
     }
 }
 

@@ -10,7 +10,9 @@ pub(super) fn destroy_requested(state: State, force: bool, something_to_undo: bo
         State::Registered | State::Scheduling | State::Scheduled | State::Configuring | State::Configured => {
             unchanged(state).with(Effect::EndOperation(OperationEnd::Cancelled))
         }
-        State::Ready | State::Failed { .. } => unchanged(state),
+        // What configures it again is overtaken.
+        State::Ready { reconfiguring: true } => unchanged(state).with(Effect::EndOperation(OperationEnd::Cancelled)),
+        State::Ready { reconfiguring: false } | State::Failed { .. } => unchanged(state),
         State::Destroying { stage, force: false } if force => {
             let step = Step { state: State::Destroying { stage, force: true }, effects: Vec::new() };
             return release(step);
@@ -25,7 +27,7 @@ pub(super) fn destroy_requested(state: State, force: bool, something_to_undo: bo
         | State::Scheduled
         | State::Configuring
         | State::Configured
-        | State::Ready
+        | State::Ready { .. }
         | State::Destroying { .. }
         | State::Destroyed { .. } => None,
     };
@@ -71,7 +73,7 @@ pub(super) fn destroy_run_ended(state: State) -> Step {
         | State::Scheduled
         | State::Configuring
         | State::Configured
-        | State::Ready
+        | State::Ready { .. }
         | State::Failed { .. }
         | State::Destroying { stage: DestroyStage::Release, .. }
         | State::Destroyed { .. } => unchanged(state),
@@ -93,7 +95,7 @@ pub(super) fn released(state: State, leftovers: Vec<String>) -> Step {
         | State::Scheduled
         | State::Configuring
         | State::Configured
-        | State::Ready
+        | State::Ready { .. }
         | State::Failed { .. }
         | State::Destroying { stage: DestroyStage::Script, .. }
         | State::Destroyed { .. } => unchanged(state),

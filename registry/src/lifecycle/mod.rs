@@ -29,7 +29,10 @@ pub enum State {
     /// `start` exited 0; health is awaited.
     Configured,
     /// It serves.
-    Ready,
+    Ready {
+        /// Whether the script's `start` runs again, since nodes were started anew.
+        reconfiguring: bool,
+    },
     /// One of the phases above ended in a failure.
     Failed {
         /// The phase.
@@ -84,12 +87,14 @@ pub struct NodeSummary {
     pub running: u32,
     /// How many run and pass their health checks, or declare none.
     pub passing: u32,
+    /// The sum of the nodes' attempts: it grows with every node that is started anew.
+    pub attempts: u64,
     /// Why the framework has given a node of this generation up, where it has.
     pub gave_up: Option<String>,
 }
 
 impl NodeSummary {
-    fn all_run(&self) -> bool {
+    pub(crate) fn all_run(&self) -> bool {
         self.running >= self.total
     }
 
@@ -114,6 +119,8 @@ pub enum Fact {
     PlacementBegan,
     /// The nodes as they are observed now.
     Nodes(NodeSummary),
+    /// Every node runs, and some of them were started anew since the script configured them.
+    NodesRenewed,
     /// The run of `start` that is asked for has begun.
     RunStarted,
     /// The run of `start` that is asked for is over.
@@ -191,6 +198,8 @@ pub enum Effect {
     Limit(Option<u64>),
     /// What is wanted changed: tell the framework.
     TellChanged,
+    /// An operation was begun for the orchestrator: tell it.
+    TellRequested,
     /// A stage of taking down was reached: tell the framework and the orchestrator.
     TellDestroying,
     /// Facts about the generation before are stale from now on.
@@ -221,7 +230,7 @@ impl State {
             Self::Scheduled => ClusterStatus::Scheduled,
             Self::Configuring => ClusterStatus::Configuring,
             Self::Configured => ClusterStatus::Configured,
-            Self::Ready => ClusterStatus::Ready,
+            Self::Ready { .. } => ClusterStatus::Ready,
             Self::Failed { .. } => ClusterStatus::Failed,
             Self::Destroying { .. } => ClusterStatus::Destroying,
             Self::Destroyed { .. } => ClusterStatus::Destroyed,
@@ -234,6 +243,7 @@ pub fn apply(state: State, fact: Fact, spec: &LifeSpec) -> Step {
     match fact {
         Fact::PlacementBegan => transitions::placement_began(state),
         Fact::Nodes(nodes) => transitions::observed(state, &nodes, spec),
+        Fact::NodesRenewed => transitions::nodes_renewed(state, spec),
         Fact::RunStarted => transitions::run_started(state),
         Fact::RunEnded(ended) => transitions::run_ended(state, ended, spec),
         Fact::DeadlinePassed(detail) => transitions::deadline_passed(state, detail, spec),

@@ -34,7 +34,7 @@ pub(super) fn placement_began(state: State) -> Step {
         | State::Scheduled
         | State::Configuring
         | State::Configured
-        | State::Ready
+        | State::Ready { .. }
         | State::Failed { .. }
         | State::Destroying { .. }
         | State::Destroyed { .. } => unchanged(state),
@@ -49,7 +49,9 @@ pub(super) fn observed(state: State, nodes: &NodeSummary, spec: &LifeSpec) -> St
                 None => launching_observed(state, nodes, spec),
             }
         }
-        State::Ready | State::Failed { .. } | State::Destroying { .. } | State::Destroyed { .. } => unchanged(state),
+        State::Ready { .. } | State::Failed { .. } | State::Destroying { .. } | State::Destroyed { .. } => {
+            unchanged(state)
+        }
     }
 }
 
@@ -64,7 +66,7 @@ fn launching_observed(state: State, nodes: &NodeSummary, spec: &LifeSpec) -> Ste
     if step.state == State::Configured && nodes.all_pass() {
         // The framework keeps a ready cluster's nodes alive without a limit of attempts: it learns of it at once.
         step = step
-            .reach(State::Ready)
+            .reach(State::Ready { reconfiguring: false })
             .with(Effect::Limit(None))
             .with(Effect::EndOperation(OperationEnd::Succeeded))
             .with(Effect::TellChanged);
@@ -87,6 +89,34 @@ fn configured(step: Step, spec: &LifeSpec) -> Step {
     step.with(Effect::Run(None)).reach(State::Configured).with(Effect::Limit(Some(spec.ready_ms)))
 }
 
+/// A new attempt begins in an empty folder: what the script did to the node is done again.
+pub(super) fn nodes_renewed(state: State, spec: &LifeSpec) -> Step {
+    match state {
+        State::Ready { reconfiguring: false } if spec.has_script => unchanged(State::Ready { reconfiguring: true })
+            .with(Effect::BeginOperation(OperationKind::Reconfigure))
+            .with(Effect::Run(Some((Action::Start, spec.start_ms))))
+            .with(Effect::Limit(Some(spec.start_ms.saturating_add(RUN_GRACE_MS))))
+            .with(Effect::TellRequested),
+        State::Ready { .. }
+        | State::Registered
+        | State::Scheduling
+        | State::Scheduled
+        | State::Configuring
+        | State::Configured
+        | State::Failed { .. }
+        | State::Destroying { .. }
+        | State::Destroyed { .. } => unchanged(state),
+    }
+}
+
+/// The operation that changed a ready cluster is over, however: the cluster stays what it is.
+fn ready_again(end: OperationEnd) -> Step {
+    unchanged(State::Ready { reconfiguring: false })
+        .with(Effect::Run(None))
+        .with(Effect::Limit(None))
+        .with(Effect::EndOperation(end))
+}
+
 pub(super) fn run_started(state: State) -> Step {
     match state {
         State::Scheduled => unchanged(state).reach(State::Configuring),
@@ -94,7 +124,7 @@ pub(super) fn run_started(state: State) -> Step {
         | State::Scheduling
         | State::Configuring
         | State::Configured
-        | State::Ready
+        | State::Ready { .. }
         | State::Failed { .. }
         | State::Destroying { .. }
         | State::Destroyed { .. } => unchanged(state),
@@ -106,10 +136,16 @@ pub(super) fn run_ended(state: State, ended: Ended, spec: &LifeSpec) -> Step {
         // Word of its beginning comes late, or never.
         State::Scheduled => unchanged(state).reach(State::Configuring),
         State::Configuring => unchanged(state),
+        State::Ready { reconfiguring: true } => {
+            return ready_again(match ended {
+                Ended::Well => OperationEnd::Succeeded,
+                Ended::Badly(reason) => OperationEnd::Failed(reason),
+            });
+        }
         State::Registered
         | State::Scheduling
         | State::Configured
-        | State::Ready
+        | State::Ready { reconfiguring: false }
         | State::Failed { .. }
         | State::Destroying { .. }
         | State::Destroyed { .. } => return unchanged(state),
@@ -153,7 +189,11 @@ pub(super) fn deadline_passed(state: State, detail: Option<String>, spec: &LifeS
             fail(state, reason, spec)
         }
         State::Destroying { stage: DestroyStage::Script, .. } => destroy_run_ended(state),
-        State::Ready
+        State::Ready { reconfiguring: true } => {
+            let reason = format!("the script's action start did not end within {} s{detail}", seconds(spec.start_ms));
+            ready_again(OperationEnd::Failed(reason))
+        }
+        State::Ready { reconfiguring: false }
         | State::Failed { .. }
         | State::Destroying { stage: DestroyStage::Release, .. }
         | State::Destroyed { .. } => unchanged(state),
@@ -168,7 +208,7 @@ pub(super) fn retry_requested(state: State, nodes: &NodeSummary, spec: &LifeSpec
         | State::Scheduled
         | State::Configuring
         | State::Configured
-        | State::Ready
+        | State::Ready { .. }
         | State::Destroying { .. }
         | State::Destroyed { .. } => return unchanged(state),
     };
@@ -194,7 +234,11 @@ pub(super) fn cancel_requested(state: State, words: String, spec: &LifeSpec) -> 
         State::Registered | State::Scheduling | State::Scheduled | State::Configuring | State::Configured => {
             fail_step(unchanged(state), words, |_| OperationEnd::Cancelled, spec)
         }
-        State::Ready | State::Failed { .. } | State::Destroying { .. } | State::Destroyed { .. } => unchanged(state),
+        State::Ready { reconfiguring: true } => ready_again(OperationEnd::Cancelled),
+        State::Ready { reconfiguring: false }
+        | State::Failed { .. }
+        | State::Destroying { .. }
+        | State::Destroyed { .. } => unchanged(state),
     }
 }
 
@@ -212,7 +256,7 @@ pub(super) fn keep_expired(state: State) -> Step {
         | State::Scheduled
         | State::Configuring
         | State::Configured
-        | State::Ready
+        | State::Ready { .. }
         | State::Destroying { .. }
         | State::Destroyed { .. } => unchanged(state),
     }

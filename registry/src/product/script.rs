@@ -1,5 +1,6 @@
 //! Whether a product's script can be run on this machine. The orchestrator runs it as `SCRIPT ACTION`.
 
+use bigdata_common::script::is_fabfile;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -42,16 +43,6 @@ pub fn check(script: &str, search: &str) -> Result<(), String> {
         return found(program.ok_or("the `#!` line gives env no program")?, search);
     }
     Ok(())
-}
-
-/// A fabfile imports fabric and leaves it to `fab` to call its tasks: it does nothing with its arguments by itself.
-fn is_fabfile(script: &str) -> bool {
-    let imports = script.lines().any(|line| {
-        let mut words = line.split_whitespace();
-        matches!(words.next(), Some("from" | "import"))
-            && words.next().is_some_and(|module| module == "fabric" || module.starts_with("fabric."))
-    });
-    imports && !["__main__", "sys.argv"].iter().any(|word| script.contains(word))
 }
 
 fn found(program: &str, search: &str) -> Result<(), String> {

@@ -96,7 +96,7 @@ pub async fn observe(tx: &mut Tx, cluster: &ClusterId, fact: &NodeFact) -> Resul
     let observation = to_text(&fact.observation)?;
     on_tx!(tx, connection => sqlx::query(
             "UPDATE nodes SET generation = $3, sequence = $4, status = $5, passing = $6, gave_up = $7, \
-             observed_at_ms = $8, observation = $9 WHERE cluster_id = $1 AND name = $2")
+             observed_at_ms = $8, observation = $9, attempt = $10 WHERE cluster_id = $1 AND name = $2")
         .bind(cluster.to_string())
         .bind(fact.node.as_str())
         .bind(i64::from(fact.generation))
@@ -106,6 +106,7 @@ pub async fn observe(tx: &mut Tx, cluster: &ClusterId, fact: &NodeFact) -> Resul
         .bind(i64::from(fact.observation.gave_up))
         .bind(fact.observation.observed_at.as_millis())
         .bind(observation)
+        .bind(i64::from(fact.observation.attempt.number))
         .execute(connection)
         .await
         .map(drop))?;
@@ -129,6 +130,7 @@ pub async fn forget(tx: &mut Tx, cluster: &ClusterId) -> Result<(), sqlx::Error>
 #[derive(sqlx::FromRow)]
 struct Counts {
     total: i64,
+    attempts: i64,
     running: i64,
     passing: i64,
 }
@@ -140,6 +142,7 @@ struct Counts {
 pub async fn summary(tx: &mut Tx, cluster: &ClusterId, generation: u32) -> Result<NodeSummary, sqlx::Error> {
     let counts: Counts = on_tx!(tx, connection => sqlx::query_as(
             "SELECT COUNT(*) AS total, \
+             CAST(COALESCE(SUM(attempt), 0) AS BIGINT) AS attempts, \
              COUNT(CASE WHEN status = 'running' THEN 1 END) AS running, \
              COUNT(CASE WHEN status = 'running' AND (health_declared = 0 OR passing = 1) THEN 1 END) AS passing \
              FROM nodes WHERE cluster_id = $1")
@@ -161,6 +164,7 @@ pub async fn summary(tx: &mut Tx, cluster: &ClusterId, generation: u32) -> Resul
     Ok(NodeSummary {
         total: count(counts.total),
         running: count(counts.running),
+        attempts: u64::try_from(counts.attempts).unwrap_or_default(),
         passing: count(counts.passing),
         gave_up,
     })

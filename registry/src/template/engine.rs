@@ -99,6 +99,8 @@ fn environment(notes: &Arc<Notes>, strict: bool) -> Environment<'static> {
     // HTML's escapes have no place here, and would pass a value off as the template's own text.
     environment.add_filter("escape", |value: Value| value);
     environment.add_filter("e", |value: Value| value);
+    // What a value holds does not become the template's own text by being called so.
+    environment.add_filter("safe", |value: Value| value);
     environment.add_filter("replace", |text: String, from: String, to: String| {
         without_marks(&text).replace(&without_marks(&from), &without_marks(&to))
     });

@@ -212,7 +212,7 @@ async fn a_node_given_up_fails_the_cluster_and_its_nodes_are_kept_for_a_while() 
         registry.clock.advance_millis(2_000);
         eventually("its nodes are released", async || registry.state(&cluster).await.desired == Desired::Release).await;
         assert_eq!(registry.status(&cluster).await, "failed");
-        registry.fact(&cluster, Event::ClusterReleased { leftovers: vec!["a volume".to_owned()] }).await;
+        registry.fact(&cluster, Event::ClusterReleased { generation: 1, leftovers: vec!["a volume".to_owned()] }).await;
         // Nothing is left to be ended: destroyed at once, with what was told.
         registry.delete(&format!("/{}", cluster.dn())).await;
         let entry = registry.entry(&cluster).await;
@@ -269,7 +269,9 @@ async fn destroying_runs_the_script_then_releases_and_is_idempotent() {
         registry.end_run(&cluster, &run, RunResult::Failed { reason: "never mind".to_owned() }).await;
         let state = registry.state(&cluster).await;
         assert!(state.desired == Desired::Release && state.run.is_none());
-        registry.fact(&cluster, Event::ClusterReleased { leftovers: vec!["volume v kept".to_owned()] }).await;
+        registry
+            .fact(&cluster, Event::ClusterReleased { generation: 1, leftovers: vec!["volume v kept".to_owned()] })
+            .await;
         let entry = registry.entry(&cluster).await;
         assert_eq!((&entry["status"], &entry["leftovers"]), (&json!("destroyed"), &json!(["volume v kept"])));
         let (status, again) = registry.delete(&path).await;
@@ -321,6 +323,12 @@ async fn an_operation_is_cancelled_and_a_protected_cluster_is_not_destroyed() {
         let (status, problem) = registry.delete(&format!("/{}", kept.dn())).await;
         assert_eq!((status.as_u16(), &problem["code"]), (409, &json!("BD0019")));
         assert_eq!(registry.status(&kept).await, "registered");
+        let path = format!("/{}/termination", kept.dn());
+        assert_eq!(registry.put(&path, json!({"termination": "never"}).to_string()).await.0.as_u16(), 400);
+        assert_eq!(registry.put(&path, json!({"termination": "wipe"}).to_string()).await.0.as_u16(), 204);
+        assert_eq!(registry.entry(&kept).await["termination"], "wipe");
+        assert_eq!(registry.delete(&format!("/{}", kept.dn())).await.0.as_u16(), 200);
+        assert_eq!(registry.put(&path, json!({"termination": "keep-data"}).to_string()).await.0.as_u16(), 409);
     })
     .await;
 }
@@ -337,7 +345,7 @@ async fn a_retry_after_the_nodes_were_released_places_them_anew() {
         assert_eq!((state.generation, state.desired, state.status.as_str()), (2, Desired::Run, "scheduling"));
         // What the old nodes still say counts no more; the new ones count.
         registry.node(&cluster, "a", 8, NodeStatus::Running, None).await;
-        registry.fact(&cluster, Event::ClusterReleased { leftovers: vec![] }).await;
+        registry.fact(&cluster, Event::ClusterReleased { generation: 1, leftovers: vec![] }).await;
         assert_eq!(registry.entry(&cluster).await["nodes_running"], 0);
         for node in ["a", "b"] {
             let fact = node_fact(registry.clock.now(), 2, node, 9, NodeStatus::Running, None);
@@ -388,6 +396,38 @@ async fn a_bus_that_repeats_delays_and_reorders_changes_nothing() {
         let entry = registry.entry(&cluster).await;
         assert_eq!((&entry["status"], &entry["health"]), (&json!("ready"), &json!("healthy")));
         history(registry, &cluster).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nodes_that_were_started_anew_are_configured_again() {
+    on_every_database(async |registry| {
+        let cluster = ready(registry).await;
+        let anew = |sequence, attempt, status| {
+            let mut fact = node_fact(registry.clock.now(), 1, "b", sequence, status, None);
+            fact.observation.attempt.number = attempt;
+            fact
+        };
+        registry.fact(&cluster, Event::NodeEnded(anew(5, 1, NodeStatus::Stopped))).await;
+        registry.fact(&cluster, Event::NodeLaunching(anew(6, 2, NodeStatus::Launching))).await;
+        assert!(registry.state(&cluster).await.run.is_none());
+        registry.fact(&cluster, Event::NodeRunning(anew(7, 2, NodeStatus::Running))).await;
+        let run = registry.wanted_run(&cluster).await;
+        assert_eq!((run.action.as_str(), registry.status(&cluster).await.as_str()), ("start", "ready"));
+        assert_eq!(operation(registry, &cluster, "reconfigure").await["status"], "running");
+        registry.fact(&cluster, Event::RunStarted(run.clone())).await;
+        registry.end_run(&cluster, &run, RunResult::Failed { reason: "exit 3".to_owned() }).await;
+        let ended = operation(registry, &cluster, "reconfigure").await;
+        assert_eq!((&ended["status"], &ended["error"]), (&json!("failed"), &json!("exit 3")));
+        // The cluster stays what it is; the next new attempt is the next occasion.
+        assert_eq!(registry.status(&cluster).await, "ready");
+        assert!(registry.state(&cluster).await.run.is_none());
+        registry.fact(&cluster, Event::NodeRunning(anew(9, 3, NodeStatus::Running))).await;
+        let run = registry.wanted_run(&cluster).await;
+        registry.end_run(&cluster, &run, RunResult::Succeeded {}).await;
+        assert_eq!(operation(registry, &cluster, "reconfigure").await["status"], "succeeded");
+        assert!(registry.state(&cluster).await.run.is_none());
     })
     .await;
 }

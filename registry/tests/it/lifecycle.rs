@@ -30,7 +30,8 @@ fn states() -> Vec<State> {
         State::Scheduled,
         State::Configuring,
         State::Configured,
-        State::Ready,
+        State::Ready { reconfiguring: false },
+        State::Ready { reconfiguring: true },
     ];
     for during in [ClusterStatus::Scheduling, ClusterStatus::Configuring, ClusterStatus::Configured] {
         states.push(failed(during, FailedNodes::Kept));
@@ -46,7 +47,7 @@ fn states() -> Vec<State> {
 }
 
 fn nodes(running: u32, passing: u32, gave_up: Option<&str>) -> NodeSummary {
-    NodeSummary { total: 2, running, passing, gave_up: gave_up.map(str::to_owned) }
+    NodeSummary { total: 2, running, passing, attempts: 2, gave_up: gave_up.map(str::to_owned) }
 }
 
 fn facts() -> Vec<Fact> {
@@ -73,6 +74,7 @@ fn facts() -> Vec<Fact> {
         Fact::RetryRequested(nodes(2, 2, None)),
         Fact::CancelRequested("cancelled by ann".to_owned()),
         Fact::KeepExpired,
+        Fact::NodesRenewed,
     ]
 }
 
@@ -117,7 +119,7 @@ fn rank(status: ClusterStatus) -> usize {
 
 proptest! {
     #[test]
-    fn whatever_comes_in_whatever_order(choices in prop::collection::vec(0..21usize, 1..60), has_script: bool) {
+    fn whatever_comes_in_whatever_order(choices in prop::collection::vec(0..22usize, 1..60), has_script: bool) {
         let (spec, facts) = (spec(has_script), facts());
         let mut state = State::Registered;
         // What the shell keeps beside the state.
@@ -147,7 +149,7 @@ proptest! {
                         }
                         operation = None;
                     }
-                    Effect::Limit(_) | Effect::TellChanged | Effect::TellDestroying | Effect::NextGeneration | Effect::ForgetNodes => {}
+                    Effect::Limit(_) | Effect::TellChanged | Effect::TellRequested | Effect::TellDestroying | Effect::NextGeneration | Effect::ForgetNodes => {}
                 }
             }
             // Every change of status is announced, and nothing else is.
@@ -157,7 +159,8 @@ proptest! {
                 State::Destroyed { .. } => prop_assert!(operation.is_none() && desired == Desired::Release && !run),
                 State::Destroying { stage: DestroyStage::Release, .. } => prop_assert!(desired == Desired::Release && !run),
                 State::Destroying { stage: DestroyStage::Script, .. } => prop_assert!(run && operation.is_some()),
-                State::Failed { .. } | State::Ready => prop_assert!(operation.is_none() && !run),
+                State::Ready { reconfiguring } => prop_assert!(operation.is_some() == *reconfiguring && run == *reconfiguring),
+                State::Failed { .. } => prop_assert!(operation.is_none() && !run),
                 State::Scheduled | State::Configuring => prop_assert!(run == has_script && operation.is_some()),
                 State::Registered | State::Scheduling | State::Configured => prop_assert!(!run && operation.is_some()),
             }

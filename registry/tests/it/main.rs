@@ -9,6 +9,7 @@ mod course;
 mod launches;
 mod lifecycle;
 mod products;
+mod stale;
 mod streams;
 mod support;
 mod templates;

@@ -43,7 +43,9 @@ async fn a_product_is_registered_shown_changed_and_deleted() {
         assert_eq!((status.as_u16(), &problem["code"]), (409, &json!("BD0012")));
         assert_eq!(registry.get("/products/demo/1.0").await.1["clusters"], 1);
         registry.delete(&format!("/{}", cluster.dn())).await;
-        registry.fact(&cluster, bigdata_common::event::Event::ClusterReleased { leftovers: vec![] }).await;
+        registry
+            .fact(&cluster, bigdata_common::event::Event::ClusterReleased { generation: 1, leftovers: vec![] })
+            .await;
         assert_eq!(registry.delete("/products/demo/1.0").await.0, 204);
         assert_eq!(registry.delete("/products/demo/1.0").await.0, 404);
         assert_eq!(registry.status(&cluster).await, "destroyed");

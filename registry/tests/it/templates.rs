@@ -170,3 +170,20 @@ async fn our_own_templates_in_the_older_style_render_and_describe_clusters() {
     }
     assert_eq!(rendered, 6);
 }
+
+#[tokio::test]
+async fn a_value_that_is_called_safe_stays_in_its_place() {
+    let hostile = json!({"x": "a\", \"command\": \"evil"});
+    for source in [
+        "{\"a\": \"{{ opts.x|safe }}\"}",
+        "{\"a\": \"{{ opts['x']|string|safe }}\"}",
+        "{\"a\": \"{{ [opts.x|safe, opts.x|safe]|first }}\"}",
+    ] {
+        assert_eq!(json_of(source, hostile.clone()).await, json!({"a": "a\", \"command\": \"evil"}), "{source}");
+    }
+    let (document, _) = render(Language::Yaml, "a: {{ opts.x|safe }}\n", json!({"x": "1\nb: 2"})).await.unwrap();
+    assert_eq!(document, json!({"a": "1\nb: 2"}));
+    // What a macro wrote is complete whether it is called safe or not.
+    let source = "{% macro m() %}{\"k\": \"{{ opts.x }}\"}{% endmacro %}[{{ m()|safe }}]";
+    assert_eq!(json_of(source, hostile.clone()).await, json!([{"k": hostile["x"]}]));
+}

@@ -347,7 +347,7 @@ fn kept_data_is_listed_and_left_alone() {
     world.want(state, None);
     world.send(Input::Update(status(&tasks[0], TaskState::Killed)));
     let events = world.take_events();
-    let Some(Event::ClusterReleased { leftovers }) = events.last() else { panic!("{events:?}") };
+    let Some(Event::ClusterReleased { leftovers, .. }) = events.last() else { panic!("{events:?}") };
     assert!(leftovers[0].contains("is kept"), "{leftovers:?}");
     world.take_calls();
     offers(&mut world, vec![offer("o2", "a1", with_volume(&tasks))]);
