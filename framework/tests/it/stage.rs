@@ -50,7 +50,7 @@ fn executor() -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
     path.pop();
-    path.join("examples").join("node_executor")
+    path.join("examples").join("obedient_executor")
 }
 
 /// An engine with one small agent.
