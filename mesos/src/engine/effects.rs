@@ -96,6 +96,8 @@ pub(crate) enum Output {
     Watch {
         container_id: String,
         process: Process,
+        /// How long what it leaves behind may go on.
+        grace: Duration,
     },
     /// End the process and its session by force.
     Kill(Process),

@@ -83,6 +83,11 @@ impl Launcher {
         Ok((process, child))
     }
 
+    /// How long an executor, and what it leaves behind, may take to end.
+    pub(crate) fn grace(&self, executor: &ExecutorRecord) -> Duration {
+        executor.grace(self.timing.executor_shutdown_grace)
+    }
+
     /// The scrubbed environment: what the command asks for, and the variables of Mesos.
     fn environment(&self, executor: &ExecutorRecord, sandbox: &Path) -> Vec<(String, String)> {
         let mut variables = vec![("PATH".to_owned(), PATH.to_owned())];
@@ -92,8 +97,7 @@ impl Launcher {
             variables.push((variable.name, variable.value.unwrap_or_default()));
         }
         let sandbox = sandbox.to_string_lossy();
-        let grace = executor.info.shutdown_grace_period;
-        let grace = grace.map_or(self.timing.executor_shutdown_grace, |grace| grace.duration());
+        let grace = self.grace(executor);
         let mut set = |name: &str, value: &str| variables.push((name.to_owned(), value.to_owned()));
         set("MESOS_AGENT_ENDPOINT", &self.address.to_string());
         set("MESOS_SLAVE_ID", self.agent_id.as_str());

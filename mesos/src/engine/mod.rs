@@ -22,6 +22,7 @@ mod operations;
 mod pool;
 mod process;
 mod records;
+mod remains;
 mod shell;
 mod state;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Processes, told apart by number and time of start, and ended with their sessions.
 
+use std::collections::HashMap;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -9,6 +11,7 @@ use super::records::Process;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stat {
     state: char,
+    parent: i32,
     session: i32,
     started: u64,
 }
@@ -19,6 +22,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     Some(Stat {
         state: fields.first()?.chars().next()?,
+        parent: fields.get(1)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         started: fields.get(19)?.parse().ok()?,
     })
@@ -50,21 +54,84 @@ pub(crate) fn is_alive(process: &Process) -> bool {
     process.boot == boot() && stat(process.pid).is_some_and(|stat| stat.started == process.started && lives(&stat))
 }
 
-/// Ends the process and all of its session by force.
+/// Ends the process and all of its session by force. Processes that it started and somebody stopped go on, so that they
+/// notice its end.
 pub(crate) fn kill_session(process: &Process) {
     // While one of the session lives, the kernel gives its number to no other; but if none does, it may have.
     let taken = stat(process.pid).is_some_and(|stat| stat.started != process.started);
     if taken || process.boot != boot() {
         return;
     }
-    for pid in all() {
-        let Some(stat) = stat(pid) else { continue };
+    let everybody: Vec<(i32, Stat)> = all().into_iter().filter_map(|pid| Some((pid, stat(pid)?))).collect();
+    let stopped = everybody.iter().filter(|(_, stat)| stat.parent == process.pid && matches!(stat.state, 'T' | 't'));
+    let stopped: Vec<i32> = stopped.map(|(pid, _)| *pid).collect();
+    for (pid, stat) in everybody {
         let member = pid == process.pid || stat.session == process.pid;
         if member && stat.started >= process.started && lives(&stat) {
             // It may have ended meanwhile.
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
+    for pid in stopped {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
+    }
+}
+
+/// Ends one process by force, if it is still the same.
+pub(crate) fn kill_one(process: &Process) {
+    if is_alive(process) {
+        let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+    }
+}
+
+/// Who is there: the living processes by their sessions, and by the container ids that their environments name.
+#[derive(Debug, Default)]
+pub(crate) struct Census {
+    sessions: HashMap<i32, Vec<Process>>,
+    containers: HashMap<String, Vec<Process>>,
+}
+
+impl Census {
+    /// Looks at every process. That one was started in a container's folder is not enough to belong to it: an operator
+    /// who looks at it does not.
+    pub(crate) fn take() -> Self {
+        let mut census = Self::default();
+        let boot = boot();
+        for pid in all() {
+            let Some(stat) = stat(pid).filter(lives) else { continue };
+            let process = Process { pid, started: stat.started, boot };
+            census.sessions.entry(stat.session).or_default().push(process);
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            for id in ids(&environment) {
+                let processes = census.containers.entry(id).or_default();
+                if processes.last() != Some(&process) {
+                    processes.push(process);
+                }
+            }
+        }
+        census
+    }
+
+    /// What is there of a container whose first process was, or is, `leader`.
+    pub(crate) fn of(&self, container_id: &str, leader: &Process) -> Vec<Process> {
+        let session = self.sessions.get(&leader.pid).map(Vec::as_slice).unwrap_or_default();
+        // The leader's number may have passed to somebody else, with a session of his own.
+        let is_ours = leader.boot == boot() && !session.iter().any(|one| one.pid == leader.pid && one != leader);
+        let session = if is_ours { session } else { &[] };
+        let named = self.containers.get(container_id).map(Vec::as_slice).unwrap_or_default();
+        session.iter().chain(named.iter().filter(|one| !session.contains(one))).copied().collect()
+    }
+}
+
+/// The words of an environment that may be container ids: UUIDs in lower case.
+fn ids(environment: &[u8]) -> impl Iterator<Item = String> {
+    const LENGTH: usize = uuid::fmt::Hyphenated::LENGTH;
+    let variables = environment.split(|byte| *byte == 0);
+    let told = variables.filter(|variable| !variable.starts_with(b"PWD=") && !variable.starts_with(b"OLDPWD="));
+    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-');
+    let words = told.flat_map(move |variable| variable.split(move |byte| !is_part(byte)));
+    let words = words.filter(|word| word.len() == LENGTH && word[8] == b'-');
+    words.filter_map(|word| Some(std::str::from_utf8(word).ok()?.to_owned()))
 }
 
 fn all() -> Vec<i32> {
@@ -92,8 +159,17 @@ mod tests {
     fn a_name_with_parentheses_is_no_trap() {
         let text = "42 (a) R (b)) S 1 42 40 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 1";
         let stat = parse_stat(text).unwrap();
-        assert_eq!(stat, Stat { state: 'S', session: 40, started: 12345 });
+        assert_eq!(stat, Stat { state: 'S', parent: 1, session: 40, started: 12345 });
         assert_eq!(parse_stat("42 (x"), None);
+    }
+
+    #[test]
+    fn an_environment_names_its_container() {
+        let id = "0f8fad5b-d9cb-469f-a165-70867728950e";
+        let read = |text: &str| ids(text.as_bytes()).collect::<Vec<_>>();
+        assert_eq!(read(&format!("A=b\0HOME=/engine/{id}/work\0")), [id]);
+        assert_eq!(read(&format!("PWD=/engine/{id}\0OLDPWD={id}")), Vec::<String>::new());
+        assert_eq!(read(&format!("X={id}0\0Y=1-2-3")), Vec::<String>::new());
     }
 
     #[test]

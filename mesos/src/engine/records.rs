@@ -1,5 +1,7 @@
 //! What survives the engine's death: prost messages under text keys (see [`super::checkpoint`]).
 
+use std::time::Duration;
+
 use prost::Message;
 
 use crate::v1::{
@@ -100,6 +102,13 @@ pub(crate) struct ExecutorRecord {
     /// Whether its framework lets executors outlive the engine.
     #[prost(bool, required, tag = "8")]
     pub(crate) checkpoint: bool,
+}
+
+impl ExecutorRecord {
+    /// How long it may take to end.
+    pub(crate) fn grace(&self, default: Duration) -> Duration {
+        self.info.shutdown_grace_period.map_or(default, |grace| grace.duration())
+    }
 }
 
 /// A process that cannot be taken for a later one with the same number.

@@ -19,7 +19,7 @@ use super::files::Files;
 use super::launcher::Launcher;
 use super::opening::{find, identity, lock};
 use super::records::{ExecutorRecord, Process};
-use super::{EngineError, Settings, Shutdown, machine, process, state};
+use super::{EngineError, Settings, Shutdown, machine, process, remains, state};
 use crate::recordio;
 use crate::resources::Resources;
 use crate::v1::AgentId;
@@ -255,7 +255,7 @@ impl Shell {
                 self.streams.remove(&connection);
             }
             Output::Launch(executor) => self.launch(&executor),
-            Output::Watch { container_id, process } => self.watch(container_id, process),
+            Output::Watch { container_id, process, grace } => self.watch(container_id, process, grace),
             Output::Kill(process) => {
                 tokio::task::spawn_blocking(move || process::kill_session(&process));
             }
@@ -299,6 +299,7 @@ impl Shell {
 
     fn launch(&self, executor: &ExecutorRecord) {
         let container_id = executor.container_id.clone();
+        let grace = self.launcher.grace(executor);
         match self.launcher.launch(executor) {
             Ok((process, mut child)) => {
                 let sender = self.sender.clone();
@@ -308,6 +309,7 @@ impl Shell {
                     let _ = sender.send(Message::Input(started)).await;
                     let status = child.wait().await.ok();
                     let status = status.map(std::os::unix::process::ExitStatusExt::into_raw);
+                    remains::end(&container_id, &process, grace).await;
                     let ended = Input::Ended { container_id, status };
                     let _ = sender.send(Message::Input(ended)).await;
                 });
@@ -317,7 +319,7 @@ impl Shell {
     }
 
     /// Waits for the end of a process that an earlier engine started.
-    fn watch(&self, container_id: String, process: Process) {
+    fn watch(&self, container_id: String, process: Process, grace: Duration) {
         let sender = self.sender.clone();
         let stream_ended = Arc::clone(&self.stream_ended);
         tokio::spawn(async move {
@@ -329,6 +331,7 @@ impl Shell {
                     () = sender.closed() => return,
                 }
             }
+            remains::end(&container_id, &process, grace).await;
             let status = None;
             let _ = sender.send(Message::Input(Input::Ended { container_id, status })).await;
         });

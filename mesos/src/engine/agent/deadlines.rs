@@ -1,9 +1,10 @@
 //! What the agent does when time has passed.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::Agent;
-use super::executor::{Cause, Phase};
+use super::executor::{Cause, Executor, Phase};
 use crate::engine::effects::{Effects, Notice, Output};
 use crate::v1::{Reason, TaskState};
 
@@ -13,18 +14,26 @@ pub(super) const FORCE_AGAIN: Duration = Duration::from_secs(1);
 impl Agent {
     /// When [`expire`](Self::expire) next has something to do.
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        let executors = self.executors.values().filter(|one| !self.waits(one));
-        let executors = executors.filter_map(super::Executor::deadline);
+        let waiting = self.waiting();
+        let executors = self.executors.iter().filter(|(id, _)| !waiting.contains(id.as_str()));
+        let executors = executors.filter_map(|(_, executor)| executor.deadline());
         let tasks = self.tasks.values().filter_map(super::Task::retry_at);
         executors.chain(tasks).chain(self.operations.deadline()).min()
     }
 
-    /// An ended executor whose sandbox is kept for as long as it takes until its tasks are acknowledged.
-    fn waits(&self, executor: &super::Executor) -> bool {
-        let key = executor.key();
-        executor.is_ended()
-            && self.executor(&key).is_none()
-            && self.tasks.values().any(|task| super::belongs(task, &key))
+    /// Ended executors whose sandboxes are kept for as long as it takes until their tasks are acknowledged.
+    ///
+    /// This is asked after every step, so that executors and tasks are gone through once, however many there are.
+    fn waiting(&self) -> HashSet<&str> {
+        let ended = || self.executors.iter().filter(|(_, executor)| executor.is_ended());
+        if ended().next().is_none() {
+            return HashSet::new();
+        }
+        let living: HashSet<_> = self.executors().map(Executor::name).collect();
+        let with_tasks: HashSet<_> =
+            self.tasks.values().map(|task| (task.framework_id().as_str(), task.executor_id().as_str())).collect();
+        let waits = |key: &(&str, &str)| with_tasks.contains(key) && !living.contains(key);
+        ended().filter(|(_, executor)| waits(&executor.name())).map(|(id, _)| id.as_str()).collect()
     }
 
     pub(crate) fn expire(&mut self, effects: &mut Effects) {

@@ -43,7 +43,7 @@ impl Agent {
         self.destroy(container_id, cause, effects);
     }
 
-    /// A process has ended: its tasks have, too.
+    /// A process and all that it left behind has ended: its tasks have, too.
     pub(crate) fn ended(&mut self, container_id: &str, status: Option<i32>, effects: &mut Effects) {
         let Some(executor) = self.executors.get_mut(container_id) else { return };
         if executor.is_ended() {
@@ -52,10 +52,6 @@ impl Agent {
         let used = executor.resources();
         if let Some(connection) = executor.connection() {
             effects.emit(Output::Close(connection));
-        }
-        // Nothing of its session may live on.
-        if let Some(process) = executor.record.process {
-            effects.emit(Output::Kill(process));
         }
         executor.record.ended = true;
         executor.phase = Phase::Ended { remove_at: effects.after(self.config.timing.sandbox_retention) };
@@ -108,8 +104,7 @@ impl Agent {
     pub(crate) fn shut_down(&mut self, key: &ExecutorKey, effects: &mut Effects) {
         let default = self.config.timing.executor_shutdown_grace;
         let Some(executor) = self.executor_mut(key) else { return };
-        let grace = executor.record.info.shutdown_grace_period;
-        let grace = grace.map_or(default, |grace| grace.duration());
+        let grace = executor.record.grace(default);
         match executor.phase {
             Phase::Running { connection } => {
                 executor.phase = Phase::Stopping { connection, force_at: effects.after(grace) };
@@ -186,7 +181,7 @@ impl Agent {
         let ended: Vec<String> = self
             .executors
             .iter()
-            .filter(|(_, executor)| executor.key() == *key)
+            .filter(|(_, executor)| executor.is(key))
             .filter(|(_, executor)| match executor.phase {
                 Phase::Ended { remove_at } => effects.is_past(remove_at),
                 _ => false,

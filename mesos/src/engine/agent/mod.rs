@@ -69,12 +69,12 @@ impl Agent {
 
     /// The living executor of that name.
     pub(crate) fn executor(&self, key: &ExecutorKey) -> Option<&Executor> {
-        self.executors().find(|executor| executor.key() == *key)
+        self.executors().find(|executor| executor.is(key))
     }
 
     fn executor_mut(&mut self, key: &ExecutorKey) -> Option<&mut Executor> {
         let mut executors = self.executors.values_mut();
-        executors.find(|executor| !executor.is_ended() && executor.key() == *key)
+        executors.find(|executor| !executor.is_ended() && executor.is(key))
     }
 
     /// The framework has subscribed, or changed.

@@ -37,16 +37,21 @@ impl Agent {
         };
         let checkpoint = record.checkpoint;
         let ended = record.ended;
+        // Where it ended meanwhile, something of it may be left.
+        let watched = record.process;
         let executor = Executor { record, phase, cause: None, orphan };
+        let grace = executor.record.grace(self.config.timing.executor_shutdown_grace);
         let key = executor.key();
         self.pool.take(&executor.resources());
         self.executors.insert(container_id.clone(), executor);
-        match alive {
+        match watched {
             _ if ended => {}
             None => self.ended(&container_id, None, effects),
             Some(process) => {
-                effects.emit(Output::Watch { container_id: container_id.clone(), process });
-                if orphan {
+                effects.emit(Output::Watch { container_id: container_id.clone(), process, grace });
+                if alive.is_none() {
+                    // Its end comes when nothing of it is left.
+                } else if orphan {
                     self.shut_down(&key, effects);
                 } else if !checkpoint {
                     let cause = Cause {

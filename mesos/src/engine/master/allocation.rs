@@ -131,6 +131,10 @@ impl Master {
 
     /// The frameworks, from the one with the smallest dominant share to the one with the largest.
     fn by_share(&self, agent: &Agent) -> Vec<FrameworkId> {
+        let connected = || self.frameworks.iter().filter(|(_, one)| one.connection().is_some());
+        if connected().count() < 2 {
+            return connected().map(|(id, _)| id.clone()).collect();
+        }
         let total = agent.pool.total();
         let share = |id: &FrameworkId| {
             let mut own = agent.used_by(id);
@@ -141,8 +145,7 @@ impl Master {
             };
             ["cpus", "mem", "disk"].map(part).into_iter().fold(0.0, f64::max)
         };
-        let connected = self.frameworks.iter().filter(|(_, one)| one.connection().is_some());
-        let mut ids: Vec<(f64, FrameworkId)> = connected.map(|(id, _)| (share(id), id.clone())).collect();
+        let mut ids: Vec<(f64, FrameworkId)> = connected().map(|(id, _)| (share(id), id.clone())).collect();
         ids.sort_by(|a, b| a.0.total_cmp(&b.0));
         ids.into_iter().map(|(_, id)| id).collect()
     }
