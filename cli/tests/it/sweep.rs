@@ -1,4 +1,4 @@
-//! `kill -9` of the whole platform at any moment of a launch and a destroy, then a start: every accepted request
+//! `kill -9` of the whole platform at any moment of a launch, an operation and a destroy, then a start: every accepted request
 //! finishes, none twice, nothing leaks.
 //!
 //! `BIGDATA_SWEEP_ROUNDS` (5) and `BIGDATA_SWEEP_SEED` (a new one) steer it.
@@ -56,6 +56,18 @@ fn a_killed_platform_finishes_what_it_accepted() {
         history_is_whole(&platform, &dn);
         one_workload_a_node(&platform, &dn);
 
+        // After a stop the next start places the nodes anew and configures them again: an operation to be killed in.
+        assert_eq!(platform.signal("-TERM"), Some(0), "round {round}: the platform did not stop well");
+        let platform = data.up(&[]);
+        let moment = Duration::from_millis(random.random_range(0..WINDOW_MILLIS * 2));
+        std::thread::park_timeout(moment);
+        platform.signal("-KILL");
+        eprintln!("round {round}: killed {moment:?} after a start");
+        let platform = data.up(&[]);
+        knows_its_peers_again(&platform, &dn);
+        one_workload_a_node(&platform, &dn);
+        history_is_whole(&platform, &dn);
+
         let moment = kill_during(platform, &["cluster", "destroy", &dn], &mut random);
         eprintln!("round {round}: killed {moment:?} after the destroy was sent");
         let platform = data.up(&[]);
@@ -72,6 +84,18 @@ fn ends_as(platform: &Platform, dn: &str, status: &str) {
         let view = clusters(platform).into_iter().find(|cluster| cluster["dn"] == dn)?;
         assert_ne!(view["status"], "failed", "{dn} failed: {}{}", view["reason"], platform.log());
         (view["status"] == status).then_some(())
+    });
+}
+
+/// Every node serves, and has what the script gave it.
+fn knows_its_peers_again(platform: &Platform, dn: &str) {
+    until(&format!("the nodes of {dn} are configured again"), || {
+        let knows = |(_, address): &(_, _)| {
+            let answer = crate::support::get(*address, "/");
+            answer.is_some_and(|answer| answer["peers"].as_object().is_some_and(|peers| peers.len() == 2))
+        };
+        let nodes = platform.nodes(dn);
+        nodes.iter().all(knows).then_some(())
     });
 }
 
