@@ -47,6 +47,8 @@ impl Core {
         let new = due.iter().any(is_new);
         if new {
             self.demand.revive = true;
+            // A launch does not wait for the time between two revivals: it is asked for by somebody who waits.
+            self.demand.revived_at = None;
         }
         if new || (self.changed && !due.is_empty()) {
             if self.is_subscribed() {

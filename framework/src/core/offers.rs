@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 const REFUSE_WAITING: f64 = 5.0;
 /// While none waits; REVIVE ends it.
 const REFUSE_IDLE: f64 = 3600.0;
-/// REVIVE is sent at most this often.
+/// REVIVE is sent at most this often, but for new nodes.
 const REVIVE_EVERY_MS: u64 = 200;
 /// How long offers are let come, so that the agents are seen.
 const LOOK_MS: i64 = 3_000;
