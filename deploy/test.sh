@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every check and every test of the project: style, lints, unit and integration tests, the conformance suites on
-# Postgres and on a real Apache Mesos, and the end-to-end tests. It installs what it needs from the package index of
+# Postgres, RabbitMQ, ZooKeeper and a real Apache Mesos, and the end-to-end tests on one machine and on a fleet. It installs what it needs from the package index of
 # Debian or Ubuntu where it may (as root), and says what is missing where it may not.
 #
 #   deploy/test.sh             everything
@@ -8,6 +8,7 @@
 #
 # BIGDATA_SWEEP_ROUNDS  rounds of the kill -9 sweep (20)
 # BIGDATA_SWEEP_SEED    its seed (a new one each time; it is printed)
+# BIGDATA_FLEET_ROUNDS  faults of the fleet's sweep (6; 0: each of them), and BIGDATA_FLEET_SEED, which choose them
 set -euo pipefail
 cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; }
@@ -20,6 +21,9 @@ need "command -v g++" g++
 need "command -v curl" curl
 need "command -v http" httpie
 need "ls /usr/lib/postgresql/*/bin/initdb || command -v initdb" postgresql
+need "command -v rabbitmq-server || ls /usr/lib/rabbitmq/bin" rabbitmq-server
+need "ls /usr/share/zookeeper/bin" zookeeper
+need "command -v setpriv" util-linux
 need "ldconfig -p | grep -q libsvn_subr" libsvn1
 need "ldconfig -p | grep -q libapr-1" libapr1
 need "ldconfig -p | grep -q libsasl2" libsasl2-2
@@ -32,19 +36,21 @@ if [ ${#packages[@]} -gt 0 ]; then
 fi
 python3 -m pip --version >/dev/null 2>&1 || echo "note: without pip the Mesos suite cannot fetch Apache Mesos" >&2
 
-step "a throw-away Postgres"
+step "a throw-away Postgres and RabbitMQ"
 work=$(mktemp -d)
 chmod 755 "$work"
-trap 'deploy/postgres.sh stop "$work/postgres"; deploy/mesos/mesos-cluster down >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
+trap 'deploy/postgres.sh stop "$work/postgres"; deploy/rabbitmq.sh stop "$work/rabbitmq"; deploy/mesos/mesos-cluster down >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
 BIGDATA_TEST_POSTGRES_URL=$(deploy/postgres.sh start "$work/postgres")
-export BIGDATA_TEST_POSTGRES_URL BIGDATA_REQUIRE_POSTGRES=1 BIGDATA_REQUIRE_MESOS=1
-echo "$BIGDATA_TEST_POSTGRES_URL"
+BIGDATA_TEST_RABBITMQ_URL=$(deploy/rabbitmq.sh start "$work/rabbitmq")
+export BIGDATA_TEST_POSTGRES_URL BIGDATA_TEST_RABBITMQ_URL
+export BIGDATA_REQUIRE_POSTGRES=1 BIGDATA_REQUIRE_RABBITMQ=1 BIGDATA_REQUIRE_MESOS=1 BIGDATA_TEST_FLEET=1
+echo "$BIGDATA_TEST_POSTGRES_URL $BIGDATA_TEST_RABBITMQ_URL"
 
 step "Apache Mesos 1.11"
 deploy/mesos/mesos-cluster install
 echo "installed"
 
-export BIGDATA_SWEEP_ROUNDS=${BIGDATA_SWEEP_ROUNDS:-20}
+export BIGDATA_SWEEP_ROUNDS=${BIGDATA_SWEEP_ROUNDS:-20} BIGDATA_FLEET_ROUNDS=${BIGDATA_FLEET_ROUNDS:-6}
 if [ $# -gt 0 ]; then
   step "cargo test $*"
   cargo test "$@"
@@ -54,5 +60,8 @@ step "cargo fmt"
 cargo fmt --all --check
 step "cargo clippy"
 cargo clippy --workspace --all-targets --quiet -- -D warnings
+# The fleet's programs, which no test of another crate builds.
+step "cargo build"
+cargo build --workspace --bins --quiet
 step "cargo test"
 cargo test --workspace

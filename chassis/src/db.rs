@@ -7,10 +7,11 @@
 //!
 //! SQLite has one writing connection (a plain `BEGIN` that upgrades fails under load), WAL and synchronous FULL.
 
-use sqlx::migrate::Migrator;
+use serde::Deserialize;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::{Connection, Postgres, Sqlite, Transaction};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,28 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 static MESSAGING_POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 static MESSAGING_SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// Which database, and how it is used.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseSettings {
+    /// `postgres://user:password@host/database` or `sqlite:FILE`. Each service has a schema, or file, of its own.
+    pub url: String,
+    /// Most connections to Postgres that the service holds open.
+    #[serde(default = "default_connections")]
+    pub connections: u32,
+}
+
+fn default_connections() -> u32 {
+    16
+}
+
+/// Without the password that the URL may hold.
+impl std::fmt::Debug for DatabaseSettings {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("DatabaseSettings").field("connections", &self.connections).finish_non_exhaustive()
+    }
+}
 
 /// A service's migrations for both engines. Versions below 100 belong to the messaging tables.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +65,19 @@ pub enum OpenError {
     Connect(#[from] sqlx::Error),
     /// The schema could not be brought up to date; an older program meets a newer schema so.
     #[error("the database's schema cannot be brought up to date")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[from] MigrateError),
+}
+
+impl OpenError {
+    /// Whether trying again will not help.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::UnknownEngine => true,
+            Self::Connect(error) => matches!(error, sqlx::Error::Configuration(_)),
+            // The database may be away in the middle of it.
+            Self::Migrate(error) => !matches!(error, MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)),
+        }
+    }
 }
 
 /// A service's database. Cheap to clone.
@@ -119,8 +154,22 @@ impl Db {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(url: &str, service: &'static str, migrations: Migrations) -> Result<Self, OpenError> {
+        let settings = DatabaseSettings { url: url.to_owned(), connections: default_connections() };
+        Self::open_with(&settings, service, migrations).await
+    }
+
+    /// The same with every setting.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_with(
+        settings: &DatabaseSettings,
+        service: &'static str,
+        migrations: Migrations,
+    ) -> Result<Self, OpenError> {
+        let url = settings.url.as_str();
         let engine = if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            Engine::Postgres(open_postgres(url, service).await?)
+            Engine::Postgres(open_postgres(settings, service).await?)
         } else if url.starts_with("sqlite:") {
             open_sqlite(url).await?
         } else {
@@ -162,6 +211,22 @@ impl Db {
             Engine::Sqlite { write, .. } => TxInner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
         };
         Ok(Tx { inner, outbox_hint: Arc::clone(&self.outbox_hint), wakes_outbox: false })
+    }
+
+    /// How many events wait in the outbox; also tells whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn waiting_events(&self) -> Result<u32, sqlx::Error> {
+        let count: i64 = crate::on_db!(self, pool => sqlx::query_scalar("SELECT COUNT(*) FROM outbox")
+            .fetch_one(pool)
+            .await)?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// Open connections.
+    pub fn connections(&self) -> u32 {
+        crate::on_db!(self, pool => pool.size())
     }
 
     /// Notified when a transaction that enqueued events has committed.
@@ -214,9 +279,18 @@ fn tolerant(migrator: &'static Migrator) -> Migrator {
     migrator
 }
 
-async fn open_postgres(url: &str, schema: &'static str) -> Result<PgPool, sqlx::Error> {
-    let options = PgConnectOptions::from_str(url)?.options([("search_path", schema)]);
-    let pool = PgPoolOptions::new().max_connections(16).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await?;
+async fn open_postgres(settings: &DatabaseSettings, schema: &'static str) -> Result<PgPool, sqlx::Error> {
+    let options = PgConnectOptions::from_str(&settings.url)?.options([
+        ("search_path", schema),
+        // A replica that stands still in the middle of a transaction loses it, and its locks.
+        ("idle_in_transaction_session_timeout", "5s"),
+        ("lock_timeout", "10s"),
+    ]);
+    let pool = PgPoolOptions::new()
+        .max_connections(settings.connections.max(2))
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options)
+        .await?;
     sqlx::query(sqlx::AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {schema}"))).execute(&pool).await?;
     Ok(pool)
 }
@@ -233,6 +307,13 @@ async fn open_sqlite(url: &str) -> Result<Engine, sqlx::Error> {
         .idle_timeout(None)
         .max_lifetime(None)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A full disk makes SQLite end a transaction by itself; the driver would count it as open for ever.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
         .connect_with(options.clone())
         .await?;
     let read = SqlitePoolOptions::new()

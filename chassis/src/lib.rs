@@ -10,15 +10,20 @@ pub mod bus;
 pub mod clock;
 pub mod db;
 pub mod http;
+pub mod measures;
 pub mod messaging;
+pub mod program;
+pub mod readiness;
 pub mod secret;
 pub mod settings;
 pub mod tasks;
 pub mod telemetry;
 pub mod testing;
+pub mod trace;
 
 pub use clock::Clock;
 pub use db::{Db, Tx};
+pub use readiness::Readiness;
 pub use tasks::Tasks;
 
 use std::net::SocketAddr;

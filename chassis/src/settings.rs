@@ -1,12 +1,14 @@
 //! Settings: `defaults < file < BIGDATA__SECTION__KEY environment < flags`.
 
-use serde::de::DeserializeOwned;
+use config::ConfigError;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the settings cannot be used: {0}")]
-pub struct SettingsError(#[from] config::ConfigError);
+pub struct SettingsError(#[from] ConfigError);
 
 /// Reads settings of type `T`: its own defaults (`#[serde(default)]`), then the TOML file where one is given, then the
 /// environment, then `flags` (`section.key` to value).
@@ -14,6 +16,47 @@ pub struct SettingsError(#[from] config::ConfigError);
 /// # Errors
 /// When the file cannot be read, a key is unknown or a value is of the wrong type; the message names it.
 pub fn load<T: DeserializeOwned>(file: Option<&Path>, flags: &[(&str, String)]) -> Result<T, SettingsError> {
+    Ok(sources(file, flags)?.try_deserialize()?)
+}
+
+/// The settings of several services in one file: each reads its own section and those that it shares with the others.
+#[derive(Debug, Clone)]
+pub struct Sections(config::Config);
+
+impl Sections {
+    /// Reads file and environment.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or has a section that is not among `known`; the message names it.
+    pub fn read(file: Option<&Path>, known: &[&str]) -> Result<Self, SettingsError> {
+        let config = sources(file, &[])?;
+        let present: BTreeMap<String, IgnoredAny> = config.clone().try_deserialize()?;
+        match present.keys().find(|section| !known.contains(&section.as_str())) {
+            None => Ok(Self(config)),
+            Some(unknown) => {
+                Err(ConfigError::Message(format!("there is no section `{unknown}`; there are {}", known.join(", ")))
+                    .into())
+            }
+        }
+    }
+
+    /// One section; its defaults where nobody says anything.
+    ///
+    /// # Errors
+    /// When a key is unknown, missing, or a value is of the wrong type; the message names it.
+    pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, SettingsError> {
+        let said = self.0.get::<T>(name);
+        let empty = || config::Config::default().try_deserialize();
+        match said {
+            Err(ConfigError::NotFound(missing)) if missing == name => {
+                empty().map_err(|error| ConfigError::Message(format!("section `{name}`: {error}")).into())
+            }
+            said => Ok(said?),
+        }
+    }
+}
+
+fn sources(file: Option<&Path>, flags: &[(&str, String)]) -> Result<config::Config, ConfigError> {
     let mut builder = config::Config::builder();
     if let Some(file) = file {
         builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
@@ -24,7 +67,7 @@ pub fn load<T: DeserializeOwned>(file: Option<&Path>, flags: &[(&str, String)]) 
     for (key, value) in flags {
         builder = builder.set_override(*key, value.as_str())?;
     }
-    Ok(builder.build()?.try_deserialize()?)
+    builder.build()
 }
 
 #[cfg(test)]
@@ -68,5 +111,19 @@ mod tests {
         std::fs::write(&file, "[limits]\nnodez = 7\n").unwrap();
         let error = load::<Example>(Some(&file), &[]).unwrap_err();
         assert!(error.to_string().contains("nodez"), "{error}");
+    }
+
+    #[test]
+    fn services_share_a_file_and_read_their_own_section() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("fleet.toml");
+        std::fs::write(&file, "[first]\nnodes = 7\n[second]\nlisten = \"127.0.0.1:2\"\n").unwrap();
+        let sections = Sections::read(Some(&file), &["first", "second", "third"]).unwrap();
+        assert_eq!(sections.section::<Limits>("first").unwrap(), Limits { nodes: 7 });
+        assert_eq!(sections.section::<Limits>("third").unwrap(), Limits::default());
+        let wrong = sections.section::<Limits>("second").unwrap_err().to_string();
+        assert!(wrong.contains("listen"), "{wrong}");
+        let unknown = Sections::read(Some(&file), &["first"]).unwrap_err().to_string();
+        assert!(unknown.contains("second"), "{unknown}");
     }
 }

@@ -1,5 +1,6 @@
-//! A process's background work, and its end.
+//! A process's background work, what it waits for, and its end.
 
+use crate::Readiness;
 use std::future::Future;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -11,12 +12,23 @@ use tokio_util::task::TaskTracker;
 pub struct Tasks {
     token: CancellationToken,
     tracker: TaskTracker,
+    readiness: Readiness,
 }
 
 impl Tasks {
     /// No tasks yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No tasks yet, in a process that waits for what this says.
+    pub fn with_readiness(readiness: Readiness) -> Self {
+        Self { readiness, ..Self::default() }
+    }
+
+    /// What the work waits for.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
     /// Cancelled when the work shall end: tasks watch it wherever they wait.

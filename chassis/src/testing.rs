@@ -1,5 +1,6 @@
-//! For tests: databases that exist for one test.
+//! For tests: databases and a bus that exist for one test.
 
+use crate::bus::rabbitmq::BusSettings;
 use crate::db::{Db, Migrations};
 use crate::secret::random_bytes;
 use std::path::Path;
@@ -27,4 +28,27 @@ pub async fn databases(folder: &Path, migrations: Migrations) -> Vec<Db> {
         Err(_) => eprintln!("SKIPPED on Postgres: {POSTGRES_URL} is not set"),
     }
     databases
+}
+
+/// The variable that names a RabbitMQ broker for tests: `amqp://user:password@host:port/vhost`.
+pub const RABBITMQ_URL: &str = "BIGDATA_TEST_RABBITMQ_URL";
+/// Set to `1` where a test that lacks RabbitMQ shall fail.
+pub const RABBITMQ_REQUIRED: &str = "BIGDATA_REQUIRE_RABBITMQ";
+
+/// The broker of [`RABBITMQ_URL`], with names that no other test uses. Without it a line says so, and with
+/// [`RABBITMQ_REQUIRED`] the test fails.
+pub fn rabbitmq() -> Option<BusSettings> {
+    match std::env::var(RABBITMQ_URL) {
+        Ok(url) => {
+            let unique: String = random_bytes::<8>().iter().map(|byte| format!("{byte:02x}")).collect();
+            Some(BusSettings { url, prefix: format!("test-{unique}"), ..BusSettings::default() })
+        }
+        Err(_) if std::env::var(RABBITMQ_REQUIRED).as_deref() == Ok("1") => {
+            panic!("{RABBITMQ_REQUIRED}=1, and {RABBITMQ_URL} is not set")
+        }
+        Err(_) => {
+            eprintln!("SKIPPED on RabbitMQ: {RABBITMQ_URL} is not set");
+            None
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{cluster, launch, node, operation, product, run};
+use crate::commands::{admin, cluster, launch, node, operation, product, run};
 use crate::context::DEFAULT_URL;
 use crate::demo;
 use crate::failure::EXIT_CODES;
@@ -52,6 +52,9 @@ pub(crate) enum Command {
     },
     /// The machines, and what they have
     Agents,
+    /// The platform itself, for its administrators
+    #[command(subcommand)]
+    Admin(admin::AdminCommand),
     /// What this machine allows, and what that means
     Doctor,
     /// The settings as `up` would use them, secrets masked

@@ -1,13 +1,14 @@
 //! How a command fails: what the user reads, and the exit code that scripts see.
 
-use bigdata_common::api::problem::{Problem, ProblemCode};
+use bigdata_common::api::problem::{Fault, Problem, ProblemCode};
 use std::fmt;
 use std::process::ExitCode;
 
 /// The exit codes, as `--help` tells them.
 pub(crate) const EXIT_CODES: &str = "Exit codes:
   0  done
-  1  failed (a cluster that failed, too); `node exec` passes its command's own code through
+  1  failed (a cluster that failed, too); `node exec` passes its command's own code through,
+     and has 127 for one that is missing, 126 for one that cannot be executed
   2  used wrongly: the command line, or what it sends
   3  there is no such thing
   4  it conflicts with what there is
@@ -39,6 +40,13 @@ pub(crate) enum Failure {
     TimedOut(String),
     /// The exit code of a command that was run elsewhere.
     Exit(i32),
+    /// A command that could not be run elsewhere.
+    NotRun {
+        /// What a shell would exit with: 127 where it is missing, 126 where it cannot be executed.
+        code: u8,
+        /// Why.
+        reason: String,
+    },
     /// Whoever read the output has gone: not an error.
     OutputClosed,
 }
@@ -66,6 +74,7 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::TimedOut(_) => 6,
             Self::Exit(code) => u8::try_from(*code).unwrap_or(1),
+            Self::NotRun { code, .. } => *code,
             Self::OutputClosed => 0,
         }
     }
@@ -102,10 +111,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Problem(problem) => {
-                write!(formatter, "error: {} [{}]", problem.detail, problem.code.as_str())?;
+                write!(formatter, "error: {} [{}]", headline(problem), problem.code.as_str())?;
                 for fault in &problem.errors {
-                    let place = if fault.pointer.is_empty() { "(the whole)" } else { fault.pointer.as_str() };
-                    write!(formatter, "\n  at {place}: {}", fault.detail)?;
+                    formatter.write_str(&fault_line(problem, fault))?;
                 }
                 if let Some(command) = next_command(problem.code) {
                     write!(formatter, "\n{ADVICE}{command}")?;
@@ -120,8 +128,32 @@ impl fmt::Display for Failure {
                 write!(formatter, "error: {text}")
             }
             Self::Exit(code) => write!(formatter, "exit code {code}"),
+            Self::NotRun { reason, .. } => write!(formatter, "error: {reason}"),
             Self::OutputClosed => formatter.write_str("the output was closed"),
         }
+    }
+}
+
+/// What comes first of a problem. Where its detail only repeats the faults, which are told one by one below, its title does.
+fn headline(problem: &Problem) -> &str {
+    match problem.errors.as_slice() {
+        [] | [_] => &problem.detail,
+        faults if faults.iter().all(|fault| problem.detail.contains(&fault.detail)) => &problem.title,
+        [first, ..] => {
+            let repeated = format!(", the first at {}: {}", first.pointer, first.detail);
+            problem.detail.strip_suffix(&repeated).unwrap_or(&problem.detail)
+        }
+    }
+}
+
+/// The line for one fault; without what the headline said already.
+fn fault_line(problem: &Problem, fault: &Fault) -> String {
+    let (place, said) = (fault.pointer.as_str(), headline(problem).contains(&fault.detail));
+    match (said, place.is_empty() || headline(problem).contains(place)) {
+        (true, true) => String::new(),
+        (true, false) => format!("\n  at {place}"),
+        (false, _) if place.is_empty() => format!("\n  {}", fault.detail),
+        (false, _) => format!("\n  at {place}: {}", fault.detail),
     }
 }
 
@@ -170,7 +202,6 @@ fn next_command(code: ProblemCode) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bigdata_common::api::problem::Fault;
 
     #[test]
     fn a_problem_tells_what_where_next_and_its_code() {
@@ -183,6 +214,25 @@ mod tests {
             assert!(text.contains(part), "{part:?} is not in {text:?}");
         }
         assert_eq!(failure.code(), 2);
+    }
+
+    #[test]
+    fn nothing_is_told_twice() {
+        let told = |detail: &str, faults: &[(&str, &str)]| {
+            let faults = faults.iter().map(|(pointer, detail)| Fault::new(*pointer, *detail)).collect();
+            Failure::from(Problem::new(ProblemCode::InvalidBlueprint, detail).with_errors(faults)).to_string()
+        };
+        assert_eq!(
+            told("a number is wanted", &[("/size", "a number is wanted")]),
+            "error: a number is wanted [BD0016]\n  at /size"
+        );
+        assert_eq!(told("/a: wrong", &[("/a", "wrong")]), "error: /a: wrong [BD0016]");
+        let title = Problem::new(ProblemCode::InvalidBlueprint, "").title;
+        assert_eq!(told("x; y", &[("/a", "x"), ("", "y")]), format!("error: {title} [BD0016]\n  at /a: x\n  y"));
+        assert_eq!(
+            told("it has 2 faults, the first at /a: x", &[("/a", "x"), ("/b", "y")]),
+            "error: it has 2 faults [BD0016]\n  at /a: x\n  at /b: y"
+        );
     }
 
     #[test]

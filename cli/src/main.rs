@@ -66,6 +66,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Operation(command) => commands::operation::run(command, context).await,
         Command::Explain { cluster } => commands::placement::explain(&cluster, context).await,
         Command::Agents => commands::placement::agents(context).await,
+        Command::Admin(command) => commands::admin::run(command, context).await,
         Command::Doctor => commands::doctor::run(context),
         Command::Config(command) => up::config(&command, context.output),
         Command::Progress(command) => commands::run::progress(command, context).await,

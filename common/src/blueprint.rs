@@ -7,6 +7,7 @@ use crate::Name;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// The whole of a cluster as its product's template describes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -156,6 +157,22 @@ pub struct Check {
     pub failures: u32,
     /// The longest until it passes first, in milliseconds; after that the node (check) or the cluster (health) has failed.
     pub deadline_ms: u64,
+}
+
+/// An executor says again that a check passes or fails after this time at the earliest.
+const REPORT_INTERVAL_MIN: Duration = Duration::from_secs(30);
+
+impl Check {
+    /// How often the executor says again what the check says, though nothing changed: with the first try after this time.
+    pub fn report_interval(&self) -> Duration {
+        Duration::from_millis(self.interval_ms).max(REPORT_INTERVAL_MIN)
+    }
+
+    /// What was said of the check holds for so long: one report may be lost, and the next one may take its time.
+    pub fn silence_limit(&self) -> Duration {
+        let try_limit = Duration::from_millis(self.timeout_ms);
+        self.report_interval() * 2 + Duration::from_millis(self.interval_ms) + try_limit
+    }
 }
 
 /// What a check tries.

@@ -98,6 +98,10 @@ pub struct RunRequest {
     pub required: bool,
     /// When it is ended if it has not come to an end.
     pub deadline: Timestamp,
+    /// What the action is about, where it is called because of something: the script's `BIGDATA_EVENT`
+    /// (`{"kind": "node-lost", "node": "node1"}`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Value>,
 }
 
 /// The whole of what is known of a node: the newest observation replaces every older one.
@@ -130,10 +134,42 @@ pub struct NodeObservation {
     pub gave_up: bool,
 }
 
+/// Framework to registry: `POST /internal/v1/heard`, answered 204. Nodes of which their executors have said again what is
+/// known already: their observations are that much younger, and no event is needed for it.
+///
+/// A node that was named here once is expected to be named again: its health is `unknown` when there has been no word of it
+/// for `holds_ms` and 15 s beside. A node that never was is taken to be told of on changes alone.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Heard {
+    /// At most [`Heard::NODES_MAX`] of them.
+    pub nodes: Vec<HeardNode>,
+}
+
+impl Heard {
+    /// The most nodes of one request.
+    pub const NODES_MAX: usize = 1000;
+}
+
+/// See [`Heard`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeardNode {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node.
+    pub node: Name,
+    /// The sequence of the newest fact about the node: it is what still holds. Any other is left alone.
+    pub sequence: u64,
+    /// When the executor said so.
+    pub observed_at: Timestamp,
+    /// For how long that holds without another word, in milliseconds: [`Check::silence_limit`](crate::blueprint::Check::silence_limit)
+    /// of the node's health check.
+    pub holds_ms: u64,
+}
+
 /// `TaskInfo.data`: all that Mesos learns of a node.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct TaskData {
-    /// Base URL of the framework service.
+    /// Base URLs of the framework service's replicas, separated by commas; whichever leads takes the node in.
     pub framework: String,
     /// The attempt.
     pub attempt: AttemptId,
@@ -199,6 +235,9 @@ pub struct NodeReport {
     pub last_lines: Vec<String>,
     /// Whether the workload's processes run now.
     pub started: bool,
+    /// When a check last came back, whatever it said, by the agent's clock; None: none has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_at: Option<Timestamp>,
 }
 
 /// Framework to gateway: `POST /internal/v1/clusters/{id}/nodes/{node}/control` with [`ControlRequest`]. How to reach a node's executor, for a short while.

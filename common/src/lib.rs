@@ -10,6 +10,7 @@ pub mod blueprint;
 pub mod event;
 pub mod id;
 pub mod internal;
+pub mod invariants;
 pub mod name;
 pub mod principal;
 pub mod script;

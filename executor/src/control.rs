@@ -1,17 +1,20 @@
 //! The node's control channel: HTTPS under the executor's own certificate, for the gateway and no one else.
 
 mod answer;
+mod attempts;
 mod exec;
 mod files;
 mod log;
 mod query;
 mod stats;
 
+pub use attempts::Attempts;
+
 use crate::node::{Fixture, Handle, Wish};
 use crate::token::ControlKey;
 use answer::{Answer, Body, Failure, json};
+use bigdata_common::Name;
 use bigdata_common::api::problem::ProblemCode;
-use bigdata_common::{Name, Timestamp};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
@@ -23,7 +26,7 @@ use query::Query;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -47,12 +50,13 @@ pub struct Control {
     node: Handle,
     key: ControlKey,
     execs: Arc<Semaphore>,
+    attempts: Attempts,
 }
 
 impl Control {
     /// The control channel of a node.
-    pub fn new(fixture: Rc<Fixture>, node: Handle, key: ControlKey) -> Self {
-        Self { fixture, node, key, execs: Arc::new(Semaphore::new(exec::EXECS_MAX)) }
+    pub fn new(fixture: Rc<Fixture>, node: Handle, key: ControlKey, attempts: Attempts) -> Self {
+        Self { fixture, node, key, execs: Arc::new(Semaphore::new(exec::EXECS_MAX)), attempts }
     }
 
     /// Serves until the process ends. Runs on the current thread's local set.
@@ -114,14 +118,15 @@ impl Control {
             .and_then(|value| value.strip_prefix("Bearer "))
             .ok_or_else(|| refuse("a token is wanted: Authorization: Bearer TOKEN".to_owned()))?;
         let attempt = self.fixture.surroundings.node.attempt.id;
-        self.key.verify(token, attempt, now()).map_err(|error| refuse(error.to_string()))
+        self.key.verify(token, attempt, crate::now()).map_err(|error| refuse(error.to_string()))
     }
 
     async fn route(&self, head: &Parts, body: &mut Incoming) -> Answer {
+        let caller = self.attempts.admit(&head.headers)?;
         let query = Query::parse(head.uri.query().unwrap_or_default())?;
         let (method, path) = (&head.method, head.uri.path());
         match (path, method) {
-            ("/v1/exec", &Method::POST) => exec::exec(&self.fixture, &self.execs, body).await,
+            ("/v1/exec", &Method::POST) => exec::exec(&self.fixture, &self.execs, caller, body).await,
             ("/v1/start", &Method::POST) => self.wish(Wish::Start, "started").await,
             ("/v1/stop", &Method::POST) => self.wish(Wish::Stop, "stopped").await,
             ("/v1/restart", &Method::POST) => self.wish(Wish::Restart, "started").await,
@@ -158,9 +163,4 @@ async fn drain(body: &mut Incoming) {
     };
     // A caller slower than that is cut off.
     let _ = timeout(PATIENCE, read).await;
-}
-
-fn now() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }

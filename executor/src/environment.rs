@@ -8,17 +8,25 @@ use bigdata_common::internal::NodeSpecification;
 use bigdata_sandbox::{Identity, Profile, Spec, UserEntry};
 use nix::sys::resource::{Resource, getrlimit};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Names the attempt in every process of the node: what is found by it belongs to this node and no other.
 pub const ATTEMPT_VARIABLE: &str = "BIGDATA_NODE_ATTEMPT";
 
+/// What the names of the control groups begin with; the attempt follows.
+pub(crate) const GROUP_PREFIX: &str = "bigdata-";
+
 /// The name of the workload's user, where it has one of its own. The same on every node of a cluster.
 const USER_NAME: &str = "bigdata";
 /// Where the system's commands are.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Processes and threads of one node, as far as the machine can bound them.
+/// Processes and threads that every node may have, that it may have more for each CPU and for so much memory, and that none
+/// may have more than. Zombies count: a flood of forks must stay harmless to the machine.
+const PROCESSES: u64 = 512;
+const PROCESSES_PER_CPU: f64 = 256.0;
+const MIB_PER_PROCESS: u64 = 4;
 const PROCESSES_MAX: u64 = 16_384;
 /// Open files of one process.
 const OPEN_FILES_MAX: u64 = 65_536;
@@ -99,9 +107,11 @@ impl Surroundings {
         spec.hosts_file = Some(self.folder.hosts());
         spec.private_tmp = self.private_tmp();
         spec.limits.memory_bytes = Some(self.memory_bytes());
-        spec.limits.processes = Some(PROCESSES_MAX);
+        spec.limits.processes = Some(self.process_limit());
+        spec.limits.user_processes = Some(self.user_process_limit());
         spec.limits.open_files = open_files_max();
-        spec.cgroup = Some(format!("bigdata-{}-{group}", self.node.attempt.id));
+        spec.cgroup = Some(format!("{GROUP_PREFIX}{}-{group}", self.node.attempt.id));
+        spec.loopback_source = self.loopback_address();
         if let Some(owner) = self.owner {
             spec.identity = Some(Identity { uid: owner.uid, gid: owner.gid });
             spec.user_entry = Some(UserEntry { name: USER_NAME.to_owned(), home: self.folder.work() });
@@ -125,6 +135,26 @@ impl Surroundings {
     fn private_tmp(&self) -> Option<PathBuf> {
         let mut paths = self.folder.disks.values().chain([&self.folder.root]);
         (!paths.any(|path| path.starts_with("/tmp"))).then(|| self.folder.tmp())
+    }
+
+    /// The node's address where it is a loopback one of its own. Its peers on this machine shall see it under that.
+    fn loopback_address(&self) -> Option<Ipv4Addr> {
+        let address: Ipv4Addr = self.node.address.parse().ok()?;
+        (address.is_loopback() && address != Ipv4Addr::LOCALHOST).then_some(address)
+    }
+
+    /// How many processes and threads the workload may have.
+    pub fn process_limit(&self) -> u64 {
+        let blueprint = &self.node.blueprint;
+        let for_cpu = (blueprint.cpu.max(0.0) * PROCESSES_PER_CPU) as u64;
+        (PROCESSES + blueprint.mem / MIB_PER_PROCESS).saturating_add(for_cpu).min(PROCESSES_MAX)
+    }
+
+    /// How many its user may have where no control group counts the workload's alone: every node of the cluster that is on
+    /// this machine has the same user. Without one of its own it is the platform's, which has more to do.
+    fn user_process_limit(&self) -> u64 {
+        let nodes = u64::try_from(self.node.peers.len()).unwrap_or(u64::MAX).max(1);
+        self.owner.map_or(PROCESSES_MAX, |_| self.process_limit().saturating_mul(nodes).min(PROCESSES_MAX))
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -203,8 +233,20 @@ mod tests {
         assert_eq!(node.arguments(&line).unwrap(), ["/bin/sh", "-c", "exec a 127.0.0.1"]);
         let spec = node.process(vec!["a".into()], "workload").unwrap();
         assert_eq!(spec.limits.memory_bytes, Some(256 << 20));
+        // 512, a quarter of 256 and a tenth of 256; the cluster has two nodes.
+        assert_eq!((spec.limits.processes, spec.limits.user_processes), (Some(601), Some(1202)));
         assert_eq!(spec.identity, Some(Identity { uid: 7, gid: 7 }));
         assert_eq!(spec.private_tmp, Some("/sandbox/tmp".into()));
+        assert_eq!(spec.loopback_source, None, "127.0.0.1 is everybody's");
+        for (address, source) in [("127.77.0.5", Some([127, 77, 0, 5].into())), ("10.0.0.7", None), ("::1", None)] {
+            let mut other = surroundings();
+            other.node.address = address.into();
+            assert_eq!(other.process(vec!["a".into()], "workload").unwrap().loopback_source, source, "{address}");
+        }
+        let mut large = surroundings();
+        (large.node.blueprint.cpu, large.node.blueprint.mem, large.owner) = (48.0, 262_144, None);
+        let limits = large.process(vec!["a".into()], "workload").unwrap().limits;
+        assert_eq!((limits.processes, limits.user_processes), (Some(16_384), Some(16_384)));
         let mut below_tmp = surroundings();
         below_tmp.folder.root = "/tmp/node".into();
         assert_eq!(below_tmp.process(vec!["a".into()], "workload").unwrap().private_tmp, None);

@@ -2,8 +2,8 @@
 
 mod enrol;
 
-use crate::control::Control;
-use crate::environment::Surroundings;
+use crate::control::{Attempts, Control};
+use crate::environment::{GROUP_PREFIX, Surroundings};
 use crate::folder::{Owner, PrepareError, prepare};
 use crate::identity::{Identity, IdentityError, decode};
 use crate::logs::{Rotation, Stream};
@@ -22,6 +22,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use uuid::Uuid;
+
+/// An empty control group that is younger may be one that is just being made.
+const LEFTOVER_AGE: Duration = Duration::from_mins(1);
 
 /// Why a node does not come to life.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +66,8 @@ pub async fn launch(
     let data: TaskData = serde_json::from_slice(task.data.as_deref().unwrap_or_default()).map_err(LaunchError::Data)?;
     let root = std::env::current_dir().map_err(|error| LaunchError::File("the working directory is gone", error))?;
     let program = program();
+    // Nobody waits for it.
+    tokio::task::spawn_blocking(remove_leftovers);
     let isolation = isolation(program.clone()).await;
     let host = listen_address(agent_endpoint).await;
     let stored = State::load(&root, data.attempt).map_err(|error| LaunchError::File("the state file", error))?;
@@ -75,6 +81,8 @@ pub async fn launch(
             (listener, state)
         }
     };
+    let attempts =
+        Attempts::load(&root).map_err(|error| LaunchError::File("the file of runs cannot be read", error))?;
     let acceptor = state.identity.acceptor()?;
     let key = ControlKey::new(decode(&state.node.control_key).map_err(LaunchError::ControlKey)?);
     let fixture = Rc::new(fixture(&root, state.node, program, isolation)?);
@@ -82,8 +90,8 @@ pub async fn launch(
         // The workload of the former executor of this attempt has its grace, and this one shall not meet it.
         end_marked(&fixture).await;
     }
-    let handle = node::run(Rc::clone(&fixture), grace);
-    tokio::task::spawn_local(Control::new(fixture, handle.clone(), key).serve(listener, acceptor));
+    let handle = node::run(Rc::clone(&fixture), grace).map_err(|error| LaunchError::File("no timer", error))?;
+    tokio::task::spawn_local(Control::new(fixture, handle.clone(), key, attempts).serve(listener, acceptor));
     Ok(handle)
 }
 
@@ -136,6 +144,17 @@ fn program() -> PathBuf {
     }
 }
 
+/// Removes the empty control groups of nodes whose executor and sandbox were killed together: nobody else comes by.
+fn remove_leftovers() {
+    let is_of_a_node = |name: &str| {
+        name.strip_prefix(GROUP_PREFIX).and_then(|rest| rest.get(..36)).is_some_and(|id| Uuid::try_parse(id).is_ok())
+    };
+    let count = bigdata_sandbox::remove_empty_groups(is_of_a_node, LEFTOVER_AGE);
+    if count > 0 {
+        tracing::info!(count, "empty control groups that were left behind are removed");
+    }
+}
+
 /// What bounds workloads here, in words.
 async fn isolation(program: PathBuf) -> String {
     match tokio::task::spawn_blocking(move || Capabilities::probe(&program)).await {
@@ -148,6 +167,7 @@ async fn isolation(program: PathBuf) -> String {
 fn in_words(capabilities: &Capabilities) -> String {
     let words: Vec<String> = [
         ("own uid", &capabilities.root),
+        ("own loopback source", &capabilities.loopback_source),
         ("own mounts", &capabilities.mount_namespaces),
         ("cgroup v1", &capabilities.cgroup_version_1),
         ("cgroup v2", &capabilities.cgroup_version_2),

@@ -8,6 +8,7 @@
 //! **Invariant:** the framework's absence never stops a workload; the agent's does after its recovery timeout.
 //! **Invariant:** no secret is in an argument list, a log line or Mesos; the state file is its user's alone.
 
+mod alarm;
 pub mod control;
 pub mod environment;
 pub mod folder;
@@ -25,9 +26,10 @@ pub mod token;
 #[cfg(test)]
 mod testing;
 
+use bigdata_common::Timestamp;
 use bigdata_mesos::client::executor::ExecutorEnvironment;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::LocalSet;
 
 /// How long a thread for blocking work waits for more of it: a node has little.
@@ -75,4 +77,10 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// By this machine's clock.
+fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }

@@ -1,25 +1,30 @@
 //! One node at work: the shell around [`lifecycle`] that starts, watches, probes and stops its workload.
 
+pub(crate) mod bounds;
 pub mod check;
 pub mod lifecycle;
 pub mod restart;
 pub mod workload;
 
+use bounds::Bounds;
 use workload::{Workload, end_marked};
 
+use crate::alarm::Alarm;
 use crate::environment::Surroundings;
 use crate::logs::Stream;
 use crate::probe::probe;
+use bigdata_common::Timestamp;
 use bigdata_common::blueprint::Check;
 use bigdata_common::internal::NodeReport;
 use futures_util::future::LocalBoxFuture;
 use lifecycle::{Action, End, Input, Lifecycle};
+use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 /// Wishes that may wait.
 const WISHES_MAX: usize = 16;
@@ -87,6 +92,7 @@ enum Order {
 pub struct Handle {
     orders: mpsc::Sender<Order>,
     observed: watch::Receiver<Observation>,
+    report_interval: Option<Duration>,
 }
 
 impl Handle {
@@ -107,6 +113,11 @@ impl Handle {
         let _ = self.orders.send(Order::End(end, grace)).await;
     }
 
+    /// How often its health is to be told again, though it stays the same; None: it declares none.
+    pub fn report_interval(&self) -> Option<Duration> {
+        self.report_interval
+    }
+
     /// What is to be seen now and from now on.
     pub fn observed(&self) -> watch::Receiver<Observation> {
         self.observed.clone()
@@ -124,13 +135,21 @@ struct Runner {
     last_lines: Vec<String>,
     grace: Duration,
     began: Instant,
+    alarm: Alarm,
+    checked_at: Option<Timestamp>,
+    bounds: Bounds,
 }
 
 /// Runs a node on the current thread's local set until it ends. A workload that is to start by itself does so at once.
-pub fn run(fixture: Rc<Fixture>, grace: Duration) -> Handle {
+///
+/// # Errors
+/// When the kernel has no timer for it.
+pub fn run(fixture: Rc<Fixture>, grace: Duration) -> io::Result<Handle> {
     let (orders, receiver) = mpsc::channel(WISHES_MAX);
     let (observed, watched) = watch::channel(Observation::default());
     let life = Lifecycle::new(&fixture.surroundings.node.blueprint);
+    let report_interval = fixture.surroundings.node.blueprint.health.as_ref().map(Check::report_interval);
+    let bounds = Bounds::new(&fixture.surroundings);
     let runner = Runner {
         fixture,
         life,
@@ -142,9 +161,12 @@ pub fn run(fixture: Rc<Fixture>, grace: Duration) -> Handle {
         last_lines: Vec::new(),
         grace,
         began: Instant::now(),
+        alarm: Alarm::new()?,
+        checked_at: None,
+        bounds,
     };
     tokio::task::spawn_local(runner.run());
-    Handle { orders, observed: watched }
+    Ok(Handle { orders, observed: watched, report_interval })
 }
 
 impl Runner {
@@ -157,6 +179,8 @@ impl Runner {
             if let Some(input) = self.next_input().await {
                 self.apply(input).await;
             }
+            let group = self.workload.as_ref().map(|workload| workload.processes().group);
+            self.bounds.look(self.began.elapsed(), group);
             if self.life.end().is_some() {
                 // Nothing is told of an end before nothing is left.
                 end_marked(&self.fixture).await;
@@ -166,7 +190,8 @@ impl Runner {
     }
 
     async fn next_input(&mut self) -> Option<Input> {
-        let wake = self.life.wake().map(|at| self.began + at);
+        let wake = self.life.wake().into_iter().chain(self.bounds.wake()).min();
+        let wake = wake.map(|at| at.saturating_sub(self.began.elapsed()));
         tokio::select! {
             order = self.orders.recv() => self.take(order).await,
             how = exit_of(&mut self.workload) => {
@@ -177,9 +202,11 @@ impl Runner {
             }
             result = result_of(&mut self.probing) => {
                 self.probing = None;
+                self.checked_at = Some(crate::now());
                 Some(Input::Probed(result))
             }
-            () = wake_up(wake) => Some(Input::Tick),
+            excess = self.bounds.measured() => excess.map(|reason| Input::End(End::Failed(reason))),
+            () = self.alarm.wait(wake) => Some(Input::Tick),
         }
     }
 
@@ -236,7 +263,21 @@ impl Runner {
 
     fn probe(&mut self, check: Check) {
         let fixture = Rc::clone(&self.fixture);
-        self.probing = Some(Box::pin(async move { probe(&fixture.surroundings, &check, &fixture.program).await }));
+        let workload = self.workload.as_ref().map(|workload| workload.processes().pid);
+        self.probing = Some(Box::pin(async move {
+            probe(&fixture.surroundings, &check, &fixture.program).await?;
+            // The kernel goes on taking connections for a process that is stopped.
+            workload.map_or(Ok(()), is_going)
+        }));
+    }
+
+    /// What is to be said of the node. An end has one reason; what runs may have several troubles.
+    fn reason(&self) -> Option<String> {
+        let beyond = self.bounds.words().filter(|_| self.life.end().is_none());
+        match (self.life.reason(), beyond) {
+            (Some(reason), Some(beyond)) => Some(format!("{reason}; {beyond}")),
+            (reason, beyond) => reason.map(str::to_owned).or(beyond),
+        }
     }
 
     /// Shows what is new, and answers the wishes that have come true or never will.
@@ -247,9 +288,10 @@ impl Runner {
             report: NodeReport {
                 passing: self.life.passing(),
                 restarts: self.life.restart_count(),
-                reason: self.life.reason().map(str::to_owned),
+                reason: self.reason(),
                 last_lines: self.last_lines.clone(),
                 started: self.life.is_up(),
+                checked_at: self.checked_at,
             },
             processes: self.workload.as_ref().map(Workload::processes),
         };
@@ -288,9 +330,10 @@ async fn result_of(probing: &mut Option<LocalBoxFuture<'static, Result<(), Strin
     }
 }
 
-async fn wake_up(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
+/// Whether the workload's command is not stopped.
+fn is_going(pid: i32) -> Result<(), String> {
+    match bigdata_sandbox::Process::read(pid) {
+        Some(process) if process.state == 'T' => Err(format!("process {pid} is stopped: SIGCONT lets it go on")),
+        _ => Ok(()),
     }
 }

@@ -25,7 +25,7 @@ pub async fn probe(node: &Surroundings, check: &Check, program: &Path) -> Result
             Probe::Command(command) => {
                 let arguments = node.arguments(command).map_err(|error| error.to_string())?;
                 let spec = node.short_process(arguments, "check", limit).map_err(|error| error.to_string())?;
-                run(&spec, program, node.node.blueprint.mem).await
+                run(&spec, program).await
             }
         }
     };
@@ -77,7 +77,7 @@ fn status_of(line: &[u8]) -> Option<u16> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-async fn run(spec: &bigdata_sandbox::Spec, program: &Path, memory_mib: u64) -> Result<(), String> {
+async fn run(spec: &bigdata_sandbox::Spec, program: &Path) -> Result<(), String> {
     let (mut process, mut output) = Process::start(spec, program).await.map_err(|error| error.to_string())?;
     // What a check writes is of no use, but it must not wait for a reader.
     let (mut stdout, mut stderr) = (tokio::io::sink(), tokio::io::sink());
@@ -94,7 +94,7 @@ async fn run(spec: &bigdata_sandbox::Spec, program: &Path, memory_mib: u64) -> R
     };
     match &report {
         Some(report) if report.ending.is_success() => Ok(()),
-        report => Err(format!("the check's command: {}", in_words(report.as_ref(), memory_mib))),
+        report => Err(format!("the check's command: {}", in_words(report.as_ref(), &spec.limits))),
     }
 }
 

@@ -1,7 +1,8 @@
 //! One bounded process of the node, steered through its sandbox's socket.
 
 use crate::chain;
-use bigdata_sandbox::{Cgroup, Control, Ending, Event, Report, Request, Spec, Started};
+use crate::node::bounds::at_process_limit;
+use bigdata_sandbox::{Cgroup, Control, Ending, Event, Limits, Report, Request, Spec, Started};
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
@@ -51,6 +52,9 @@ pub enum StartError {
     /// The program to run is not there.
     #[error("{0}")]
     Missing(String),
+    /// It is there, and the system refuses to execute it.
+    #[error("{0}")]
+    NotExecutable(String),
     /// The sandbox could not set it up.
     #[error("{0}")]
     Setup(String),
@@ -98,7 +102,8 @@ impl Process {
             Ok(Some(Event::Ended(report))) => {
                 process.reap().await;
                 Err(match report.ending {
-                    Ending::SetupFailed { what, command_missing: true } => StartError::Missing(what),
+                    Ending::SetupFailed { what, command_missing: true, .. } => StartError::Missing(what),
+                    Ending::SetupFailed { what, not_executable: true, .. } => StartError::NotExecutable(what),
                     ending => StartError::Setup(ending.to_string()),
                 })
             }
@@ -188,14 +193,23 @@ fn connect(control: Control) -> io::Result<(Lines<BufReader<OwnedReadHalf>>, Own
     Ok((BufReader::with_capacity(1024, events).lines(), requests))
 }
 
-/// The end of a workload, as people read it.
-pub fn in_words(report: Option<&Report>, memory_mib: u64) -> String {
-    match report.map(|report| &report.ending) {
-        None => "its sandbox was killed".to_owned(),
-        Some(Ending::Exited { code }) => format!("exited with code {code}"),
-        Some(Ending::Signaled { signal }) => format!("killed by signal {signal}"),
-        Some(Ending::MemoryExhausted) => format!("memory limit of {memory_mib} MiB reached"),
-        Some(ending @ (Ending::TimedOut | Ending::SetupFailed { .. })) => ending.to_string(),
+/// The end of a process that had these limits, as people read it.
+pub fn in_words(report: Option<&Report>, limits: &Limits) -> String {
+    let Some(report) = report else { return "its sandbox was killed".to_owned() };
+    let memory = || format!("memory limit of {} MiB reached", limits.memory_bytes.unwrap_or_default() >> 20);
+    let mut words = match &report.ending {
+        Ending::Exited { code } => format!("exited with code {code}"),
+        Ending::Signaled { signal } => format!("killed by signal {signal}"),
+        Ending::MemoryExhausted => memory(),
+        ending @ (Ending::TimedOut | Ending::SetupFailed { .. }) => ending.to_string(),
+    };
+    // Not the command itself was killed but something that it had started.
+    if report.out_of_memory_kills > 0 && report.ending != Ending::MemoryExhausted {
+        words = format!("{words}; {}", memory());
+    }
+    match limits.processes {
+        Some(limit) if report.process_limit_hits > 0 => format!("{words}; {}", at_process_limit(limit)),
+        _ => words,
     }
 }
 
@@ -205,14 +219,25 @@ mod tests {
 
     #[test]
     fn ends_in_words() {
-        let report = |ending| Report { ending, requested: false, leftovers_ended: 0, survivors: Vec::new() };
-        for (ending, words) in [
-            (Ending::Exited { code: 3 }, "exited with code 3"),
-            (Ending::Signaled { signal: 9 }, "killed by signal 9"),
-            (Ending::MemoryExhausted, "memory limit of 256 MiB reached"),
+        let report = |ending, (out_of_memory_kills, process_limit_hits)| Report {
+            ending,
+            requested: false,
+            leftovers_ended: 0,
+            survivors: Vec::new(),
+            out_of_memory_kills,
+            process_limit_hits,
+        };
+        let limits = Limits { memory_bytes: Some(256 << 20), processes: Some(601), ..Limits::default() };
+        let exited = || Ending::Exited { code: 3 };
+        for (ending, hits, words) in [
+            (exited(), (0, 0), "exited with code 3"),
+            (exited(), (1, 0), "exited with code 3; memory limit of 256 MiB reached"),
+            (exited(), (0, 9), "exited with code 3; its processes reached the limit of 601"),
+            (Ending::Signaled { signal: 9 }, (0, 0), "killed by signal 9"),
+            (Ending::MemoryExhausted, (2, 0), "memory limit of 256 MiB reached"),
         ] {
-            assert_eq!(in_words(Some(&report(ending)), 256), words);
+            assert_eq!(in_words(Some(&report(ending, hits)), &limits), words);
         }
-        assert_eq!(in_words(None, 256), "its sandbox was killed");
+        assert_eq!(in_words(None, &limits), "its sandbox was killed");
     }
 }

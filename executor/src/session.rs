@@ -4,8 +4,8 @@ mod update;
 
 use crate::chain;
 use crate::launch::launch;
+use crate::node;
 use crate::node::lifecycle::End;
-use crate::node::{self, Observation};
 use bigdata_mesos::client::executor::{Event, Events, ExecutorClient, ExecutorEnvironment, Handle};
 use bigdata_mesos::event::ExecutorEvent;
 use bigdata_mesos::v1::{KillPolicy, TaskId, TaskInfo, TaskState, TaskStatus};
@@ -13,6 +13,7 @@ use std::io;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use update::Told;
 
 /// The grace of a node whose task says nothing.
 const GRACE: Duration = Duration::from_secs(10);
@@ -116,13 +117,13 @@ impl Session {
         let mut observed = node.observed();
         let mut refresh = interval_at(Instant::now() + REFRESH, REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut told: Option<Observation> = None;
+        let mut told: Option<Told> = None;
         let mut orphaned = false;
         loop {
             let seen = observed.borrow_and_update().clone();
-            if update::is_new(told.as_ref(), &seen) {
+            if told.as_ref().is_none_or(|told| told.is_outdated(&seen, node.report_interval())) {
                 self.tell(update::of(task, &seen)).await;
-                told = Some(seen.clone());
+                told = Some(Told { seen: seen.clone(), at: Instant::now() });
             }
             if seen.end.is_some() {
                 return;

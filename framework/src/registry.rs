@@ -1,7 +1,7 @@
 //! The truth about clusters, read from the registry: on events, and on a timer that takes no input.
 
 use crate::core::output::Input;
-use crate::driver::{Busy, Handle};
+use crate::driver::{Handle, Unavailable};
 use bigdata_chassis::Tasks;
 use bigdata_chassis::http::{ClientError, InternalClient};
 use bigdata_chassis::messaging::consumer::{HandleError, Handler};
@@ -25,7 +25,7 @@ pub(crate) enum RefreshError {
     #[error("the registry cannot be asked")]
     Registry(#[from] ClientError),
     #[error("the framework cannot take it in now")]
-    Busy(#[from] Busy),
+    Unavailable(#[from] Unavailable),
 }
 
 /// Reads the registry, and hands what it says to the core.

@@ -1,15 +1,17 @@
 //! The service's settings.
 
 use bigdata_chassis::secret::Token;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// What an operator, or the composition root, decides for the framework.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Where the service listens.
     pub listen: String,
-    /// The service's URL as executors on the agents reach it; None: the address that it listens on.
+    /// The service's URL as executors on the agents reach it; None: the address that it listens on. With several
+    /// replicas, the URLs of all, separated by commas: executors try them in turn.
     pub url: Option<String>,
     /// The registry's URL.
     pub registry: String,
@@ -23,9 +25,11 @@ pub struct Settings {
     pub role: String,
     /// The principal, for masters that ask for one.
     pub principal: Option<String>,
-    /// What proves the principal. Given by the composition root.
+    /// What proves the principal. Given by the composition root, or else read from `secret_file`.
     #[serde(skip)]
     pub secret: Option<Token>,
+    /// A file that holds what proves the principal.
+    pub secret_file: Option<PathBuf>,
     /// How long Mesos keeps the nodes while the framework is away, in seconds.
     pub failover_timeout: f64,
     /// Program and arguments of the executor, as they are on the agents.
@@ -44,13 +48,19 @@ pub struct Settings {
     pub release_limit_ms: u64,
     /// How often the registry is asked for the truth, in milliseconds.
     pub reconcile_ms: u64,
-    /// The key that nodes' control keys are derived from; must be given by the composition root, and stay the same.
+    /// For how long a replica leads without renewing that, in milliseconds: so long may nobody lead after one was
+    /// killed. It is renewed three times as often.
+    pub lease_ms: u64,
+    /// The key that nodes' control keys are derived from: the same for all replicas, and for ever. Given by the
+    /// composition root, or else read from `control_key_file`.
     #[serde(skip)]
     pub control_key: Option<Token>,
+    /// A file that holds the key.
+    pub control_key_file: Option<PathBuf>,
 }
 
 /// What an executor uses itself.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Overhead {
     /// CPUs.
@@ -60,7 +70,7 @@ pub struct Overhead {
 }
 
 /// A range of uids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UidPool {
     /// The first.
@@ -81,6 +91,7 @@ impl Default for Settings {
             role: "bigdata".to_owned(),
             principal: None,
             secret: None,
+            secret_file: None,
             failover_timeout: 4.0 * 7.0 * 24.0 * 3600.0,
             executor_command: vec!["bigdata".to_owned(), "executor".to_owned()],
             executor_path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
@@ -90,7 +101,61 @@ impl Default for Settings {
             hold_ms: 2_000,
             release_limit_ms: 30_000,
             reconcile_ms: 10_000,
+            lease_ms: 6_000,
             control_key: None,
+            control_key_file: None,
         }
+    }
+}
+
+impl Settings {
+    /// Reads the secrets that stand in files, where they were not given.
+    ///
+    /// # Errors
+    /// The name of the setting, its file and why it cannot be used.
+    pub(crate) fn read_files(&mut self) -> Result<(), (&'static str, PathBuf, std::io::Error)> {
+        let read = |given: &mut Option<Token>, name, file: &Option<PathBuf>| match file {
+            Some(path) if given.is_none() => {
+                *given = Some(secret_in(path).map_err(|error| (name, path.clone(), error))?);
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        read(&mut self.secret, "secret_file", &self.secret_file)?;
+        read(&mut self.control_key, "control_key_file", &self.control_key_file)
+    }
+}
+
+fn secret_in(path: &std::path::Path) -> std::io::Result<Token> {
+    let text = std::fs::read_to_string(path)?;
+    match text.trim() {
+        "" => Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "it is empty")),
+        secret => Ok(Token::from_text(secret)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_come_from_files_unless_they_were_given_and_are_never_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, "canary\n").unwrap();
+        let mut settings = Settings {
+            secret: Some(Token::from_text("given")),
+            secret_file: Some(folder.path().join("none")),
+            control_key_file: Some(path.clone()),
+            ..Settings::default()
+        };
+        settings.read_files().unwrap();
+        assert_eq!(settings.control_key.as_ref().map(Token::expose), Some("canary"));
+        assert_eq!(settings.secret.as_ref().map(Token::expose), Some("given"));
+        let shown = serde_json::to_string(&settings).unwrap() + &format!("{settings:?}");
+        assert!(!shown.contains("canary") && !shown.contains("given"), "{shown}");
+        std::fs::write(&path, " \n").unwrap();
+        settings.control_key = None;
+        assert_eq!(settings.read_files().unwrap_err().0, "control_key_file");
     }
 }

@@ -1,10 +1,14 @@
-//! Bodies on their way through, in pieces: never more than a few of them are held.
+//! Bodies on their way through. Those of requests to services are small and held whole, so that another replica can be
+//! sent the same; files of nodes and large answers go in pieces, of which never more than a few are held.
 
+use crate::routes::Route;
 use actix_web::HttpRequest;
 use actix_web::body::{BoxBody, SizedStream};
 use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_web::{HttpResponse, HttpResponseBuilder, web};
-use bytes::Bytes;
+use bigdata_chassis::http::ApiError;
+use bigdata_common::api::problem::ProblemCode;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, StreamBody};
@@ -29,12 +33,68 @@ const PIECES: usize = 8;
 /// A body as hyper's clients take it.
 pub(crate) type Outgoing = UnsyncBoxBody<Bytes, io::Error>;
 
+/// Reads a request's whole body, which may then be sent more than once; None where it has none.
+///
+/// # Errors
+/// 413 beyond `max` bytes, 400 where it breaks off.
+pub(crate) async fn whole(
+    request: &HttpRequest,
+    mut payload: web::Payload,
+    route: &Route,
+) -> Result<Option<Bytes>, ApiError> {
+    let max = route.body_max();
+    let length = match declared(request) {
+        Declared::None => return Ok(None),
+        Declared::Length(length) if length > max => return Err(too_large(route)),
+        Declared::Length(length) => usize::try_from(length).unwrap_or_default(),
+        Declared::Chunks => 0,
+    };
+    let mut body = BytesMut::with_capacity(length);
+    loop {
+        let broken = match tokio::time::timeout(PAUSE_MAX, payload.next()).await {
+            Ok(None) => return Ok(Some(body.freeze())),
+            Ok(Some(Ok(piece))) if (body.len() + piece.len()) as u64 > max => return Err(too_large(route)),
+            Ok(Some(Ok(piece))) => {
+                body.extend_from_slice(&piece);
+                continue;
+            }
+            Ok(Some(Err(error))) => error.to_string(),
+            Err(_) => format!("nothing more of it came within {} s", PAUSE_MAX.as_secs()),
+        };
+        return Err(ApiError::new(ProblemCode::MalformedBody, format!("the body broke off: {broken}")));
+    }
+}
+
+/// 413 with the route's limit.
+pub(crate) fn too_large(route: &Route) -> ApiError {
+    let detail =
+        format!("the body is larger than the {} MiB that this address takes", route.body_max() / (1024 * 1024));
+    ApiError::new(ProblemCode::BodyTooLarge, detail)
+}
+
+/// What a request says of its body.
+enum Declared {
+    None,
+    Length(u64),
+    Chunks,
+}
+
+fn declared(request: &HttpRequest) -> Declared {
+    let headers = request.headers();
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match length {
+        Some(length) => Declared::Length(length),
+        None if headers.contains_key(TRANSFER_ENCODING) => Declared::Chunks,
+        None => Declared::None,
+    }
+}
+
 /// No body.
-pub(crate) fn empty() -> Outgoing {
+fn empty() -> Outgoing {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
-/// A request's body on its way to a service or node.
+/// A request's body on its way to a node.
 pub(crate) struct Upload {
     /// For the client.
     pub(crate) body: Outgoing,
@@ -55,18 +115,15 @@ impl Upload {
     /// # Errors
     /// When the request says itself that it is larger than `max` bytes.
     pub(crate) fn begin(request: &HttpRequest, payload: web::Payload, max: u64) -> Result<Self, TooLarge> {
-        let headers = request.headers();
-        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         let too_large = Arc::new(AtomicBool::new(false));
         let (report, sent) = oneshot::channel();
-        match length {
-            Some(length) if length > max => return Err(TooLarge),
-            Some(0) => return Ok(Self { body: empty(), length: Some(0), sent, too_large }),
-            None if !headers.contains_key(TRANSFER_ENCODING) => {
-                return Ok(Self { body: empty(), length: None, sent, too_large });
-            }
-            _ => {}
-        }
+        let length = match declared(request) {
+            Declared::Length(length) if length > max => return Err(TooLarge),
+            Declared::Length(0) => return Ok(Self { body: empty(), length: Some(0), sent, too_large }),
+            Declared::None => return Ok(Self { body: empty(), length: None, sent, too_large }),
+            Declared::Length(length) => Some(length),
+            Declared::Chunks => None,
+        };
         let (pieces, receiver) = mpsc::channel(PIECES);
         actix_web::rt::spawn(pump(payload, pieces, max, Arc::clone(&too_large), report));
         let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {

@@ -1,9 +1,8 @@
 //! `POST /products/{name}/{version}?dry_run=true`: what the registry would launch, and whether the framework has a place.
 
-use crate::body::BODY_MAX;
+use crate::body;
 use crate::control::told_by;
-use crate::headers::REQUEST_ID;
-use crate::proxy::{Asking, too_large};
+use crate::proxy::Asking;
 use crate::routes::Route;
 use crate::state::State;
 use actix_web::http::Method;
@@ -11,7 +10,6 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bigdata_chassis::http::{ApiError, ClientError};
 use bigdata_common::api::cluster::Fit;
-use bigdata_common::api::problem::ProblemCode;
 use serde_json::Value;
 
 /// Whether the request asks for a dry run.
@@ -35,16 +33,10 @@ pub(crate) async fn answer(
     payload: web::Payload,
     asking: &Asking<'_>,
 ) -> Result<HttpResponse, ApiError> {
-    let limit = usize::try_from(BODY_MAX).unwrap_or(usize::MAX);
-    let body = match payload.to_bytes_limited(limit).await {
-        Err(_) => return Err(too_large(route)),
-        Ok(Err(error)) => return Err(ApiError::new(ProblemCode::MalformedBody, error.to_string())),
-        Ok(Ok(body)) => body,
-    };
+    let body = body::whole(request, payload, route).await?.unwrap_or_default();
     let registry = state.registry.client.on_behalf_of(asking.principal);
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let mut call =
-        registry.request(hyper::Method::POST, path).header(REQUEST_ID, asking.ids.request.as_str()).body(body);
+    let mut call = registry.request(hyper::Method::POST, path).body(body);
     if let Some(kind) = request.headers().get(CONTENT_TYPE) {
         call = call.header(CONTENT_TYPE.as_str(), kind.as_bytes());
     }

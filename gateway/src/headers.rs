@@ -4,14 +4,13 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 use bigdata_chassis::http::caller::roles_header;
 use bigdata_chassis::http::{ROLES_HEADER, USER_HEADER};
 use bigdata_chassis::secret::Token;
+use bigdata_chassis::trace::{Cause, REQUEST_ID_HEADER as REQUEST_ID, TRACEPARENT_HEADER as TRACEPARENT};
 use bigdata_common::Principal;
 use hyper::header as out;
 use uuid::Uuid;
 
-/// The header that names one request through all services.
-pub(crate) const REQUEST_ID: &str = "x-request-id";
-/// W3C trace context.
-const TRACEPARENT: &str = "traceparent";
+/// What a tracing system adds to `traceparent`, and worth nothing without it.
+const TRACESTATE: &str = "tracestate";
 
 /// Headers of one connection, not of the message (RFC 9110 §7.6.1).
 const HOP_BY_HOP: &[&str] = &[
@@ -41,48 +40,66 @@ const NOT_FROM_CLIENTS: &[&str] = &[
 const NOT_FROM_UPSTREAM: &[&str] =
     &["content-length", "server", "set-cookie", "clear-site-data", "strict-transport-security", REQUEST_ID];
 
-/// How a request names itself through all services.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RequestIds {
-    /// `X-Request-Id`.
-    pub(crate) request: String,
-    /// `traceparent`.
-    pub(crate) trace: String,
+/// How a request is named through all services: the client's own names where they are of their form, else new ones.
+pub(crate) fn cause(headers: &HeaderMap) -> Cause {
+    let request_id = text(headers, REQUEST_ID).filter(|id| is_request_id(id)).map(str::to_owned);
+    let traceparent = own_trace(headers).map(str::to_owned);
+    Cause {
+        request_id: Some(request_id.unwrap_or_else(|| Uuid::now_v7().to_string())),
+        traceparent: Some(traceparent.unwrap_or_else(new_trace)),
+    }
 }
 
-impl RequestIds {
-    /// The client's own where they are of their form, else new ones.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let request = text(REQUEST_ID).filter(|id| is_request_id(id)).map(str::to_owned);
-        let trace = text(TRACEPARENT).filter(|trace| is_traceparent(trace)).map(str::to_owned);
-        Self {
-            request: request.unwrap_or_else(|| Uuid::now_v7().to_string()),
-            trace: trace.unwrap_or_else(|| {
-                let span = Uuid::new_v4().simple().to_string();
-                format!("00-{}-{}-01", Uuid::new_v4().simple(), &span[..16])
-            }),
-        }
-    }
+/// The client's `traceparent`, where it can be gone on with.
+fn own_trace(headers: &HeaderMap) -> Option<&str> {
+    text(headers, TRACEPARENT).filter(|trace| is_traceparent(trace))
+}
+
+fn new_trace() -> String {
+    let span = Uuid::new_v4().simple().to_string();
+    format!("00-{}-{}-01", Uuid::new_v4().simple(), &span[..16])
+}
+
+/// The value of a header that came once.
+fn text<'headers>(headers: &'headers HeaderMap, name: &str) -> Option<&'headers str> {
+    let mut values = headers.get_all(name);
+    let value = values.next().filter(|_| values.next().is_none())?;
+    value.to_str().ok()
 }
 
 fn is_request_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
 }
 
+/// Whether a text is a traceparent that can be gone on with: version 00 (longer ones of later versions are begun anew),
+/// and neither of its ids without a digit that counts.
 fn is_traceparent(text: &str) -> bool {
-    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
-    lengths == [2, 32, 16, 2] && text.bytes().all(|byte| byte == b'-' || matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    let is_hexadecimal = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_id = |part: &str| is_hexadecimal(part) && part.bytes().any(|byte| byte != b'0');
+    let mut parts = text.split('-');
+    let (version, trace, span, flags) = (parts.next(), parts.next(), parts.next(), parts.next());
+    let of_length = |part: Option<&str>, length: usize, good: &dyn Fn(&str) -> bool| {
+        part.is_some_and(|part| part.len() == length && good(part))
+    };
+    version == Some("00")
+        && of_length(trace, 32, &is_id)
+        && of_length(span, 16, &is_id)
+        && of_length(flags, 2, &is_hexadecimal)
+        && parts.next().is_none()
 }
 
 /// The client's headers that a service or node may see.
 pub(crate) fn from_client(headers: &HeaderMap) -> out::HeaderMap {
     let named = named_by_connection(headers.get_all("connection").filter_map(|value| value.to_str().ok()));
-    let mut kept = out::HeaderMap::new();
+    let has_trace = own_trace(headers).is_some();
+    // Room for what the gateway adds, too.
+    let mut kept = out::HeaderMap::with_capacity(headers.len() + 6);
     for (name, value) in headers {
         let text = name.as_str();
-        let ours =
-            text.starts_with("x-bigdata-") || text.starts_with("x-forwarded-") || NOT_FROM_CLIENTS.contains(&text);
+        let ours = text.starts_with("x-bigdata-")
+            || text.starts_with("x-forwarded-")
+            || NOT_FROM_CLIENTS.contains(&text)
+            || (text == TRACESTATE && !has_trace);
         if ours || HOP_BY_HOP.contains(&text) || named.iter().any(|named| named == text) {
             continue;
         }
@@ -91,17 +108,34 @@ pub(crate) fn from_client(headers: &HeaderMap) -> out::HeaderMap {
     kept
 }
 
-/// Adds what the gateway itself says to a service: who asks, and the proof that it may say so.
-pub(crate) fn sign(headers: &mut out::HeaderMap, token: &Token, principal: &Principal) {
-    append(headers, "authorization", format!("Bearer {}", token.expose()).as_bytes());
-    append(headers, USER_HEADER, principal.user.as_str().as_bytes());
-    append(headers, ROLES_HEADER, roles_header(principal).as_bytes());
+/// The proof that the gateway may say who asks.
+#[derive(Debug)]
+pub(crate) struct Signature(out::HeaderValue);
+
+impl Signature {
+    /// Shows the deployment's internal token.
+    ///
+    /// # Errors
+    /// When the token cannot stand in a header.
+    pub(crate) fn new(token: &Token) -> Result<Self, out::InvalidHeaderValue> {
+        let mut value = out::HeaderValue::from_str(&format!("Bearer {}", token.expose()))?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
+
+    /// Adds what the gateway itself says to a service: who asks, and the proof that it may say so.
+    pub(crate) fn sign(&self, headers: &mut out::HeaderMap, principal: &Principal) {
+        headers.insert(out::AUTHORIZATION, self.0.clone());
+        append(headers, USER_HEADER, principal.user.as_str().as_bytes());
+        append(headers, ROLES_HEADER, roles_header(principal).as_bytes());
+    }
 }
 
 /// Adds the request's names.
-pub(crate) fn name(headers: &mut out::HeaderMap, ids: &RequestIds) {
-    append(headers, REQUEST_ID, ids.request.as_bytes());
-    append(headers, TRACEPARENT, ids.trace.as_bytes());
+pub(crate) fn name(headers: &mut out::HeaderMap, cause: &Cause) {
+    for (name, value) in cause.child().headers() {
+        append(headers, name, value.as_bytes());
+    }
 }
 
 fn append(headers: &mut out::HeaderMap, name: &str, value: &[u8]) {
@@ -167,11 +201,38 @@ mod tests {
     #[test]
     fn ids_are_passed_on_where_they_are_of_their_form() {
         let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        let ids = RequestIds::of(&headers(&[("x-request-id", "abc-1"), ("traceparent", trace)]));
-        assert_eq!(ids, RequestIds { request: "abc-1".to_owned(), trace: trace.to_owned() });
-        let ids = RequestIds::of(&headers(&[("x-request-id", "a b\"<"), ("traceparent", "00-xyz")]));
-        assert!(is_request_id(&ids.request) && is_traceparent(&ids.trace), "{ids:?}");
-        assert_ne!(ids.request, RequestIds::of(&headers(&[])).request);
+        let told = cause(&headers(&[("x-request-id", "abc-1"), ("traceparent", trace)]));
+        assert_eq!(told, Cause { request_id: Some("abc-1".to_owned()), traceparent: Some(trace.to_owned()) });
+        let new = cause(&headers(&[("x-request-id", "a b\"<"), ("traceparent", "00-xyz")]));
+        assert!(new.request_id.as_deref().is_some_and(is_request_id), "{new:?}");
+        assert!(new.traceparent.as_deref().is_some_and(is_traceparent), "{new:?}");
+        assert_ne!(new.request_id, cause(&headers(&[])).request_id);
+    }
+
+    #[test]
+    fn a_trace_that_names_nothing_is_begun_anew() {
+        let (trace, span) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+        let none = "0".repeat(32);
+        for wrong in [
+            format!("ff-{trace}-{span}-01"),
+            format!("01-{trace}-{span}-01-more"),
+            format!("00-{trace}-{span}-01-more"),
+            format!("00-{none}-{span}-01"),
+            format!("00-{trace}-{}-01", &none[..16]),
+            format!("00-{}-{span}-01", trace.to_uppercase()),
+        ] {
+            let made = cause(&headers(&[("traceparent", &wrong)])).traceparent;
+            assert!(made.as_deref().is_some_and(is_traceparent) && made != Some(wrong), "{made:?}");
+        }
+        let twice =
+            [("traceparent", format!("00-{trace}-{span}-01")), ("traceparent", format!("00-{trace}-{span}-01"))];
+        let twice = headers(&twice.each_ref().map(|(name, value)| (*name, value.as_str())));
+        assert!(!cause(&twice).traceparent.unwrap().contains(trace));
+        // Its state goes with it.
+        let state = ("tracestate", "a=1");
+        let good = format!("00-{trace}-{span}-01");
+        assert!(from_client(&headers(&[("traceparent", &good), state])).contains_key("tracestate"));
+        assert!(!from_client(&headers(&[("traceparent", "00-xyz"), state])).contains_key("tracestate"));
     }
 
     #[test]

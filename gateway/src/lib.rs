@@ -6,14 +6,17 @@
 //! **Invariant:** the gateway stores nothing, and its pages know nothing that the public API does not tell the same
 //! caller. A request reaches a service with the principal that the gateway established, never with one it came with.
 
+mod admin;
 mod body;
 mod control;
 mod door;
 mod dry_run;
+mod explain;
 mod headers;
 mod observe;
 mod pages;
 mod proxy;
+mod query;
 mod readiness;
 mod routes;
 mod server;
@@ -53,14 +56,6 @@ pub enum BuildError {
         /// Why not.
         source: std::io::Error,
     },
-    /// A service's URL is not of the form `http://host:port`.
-    #[error("the gateway's setting {setting} must be like http://127.0.0.1:5001, not {value:?}")]
-    Upstream {
-        /// Which setting.
-        setting: &'static str,
-        /// What it says.
-        value: String,
-    },
     /// The HTTP client cannot be made.
     #[error("the gateway's HTTP client cannot be made")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -83,7 +78,8 @@ pub async fn build(settings: Settings, deps: GatewayDeps) -> Result<Service, Bui
     let state = state::State::new(&settings, &deps)?;
     let address = settings.listen;
     let listener = TcpListener::bind(address).map_err(|source| BuildError::Listen { address, source })?;
-    let address = server::serve(listener, settings.workers, state, &deps.tasks).map_err(BuildError::Serve)?;
+    let address = server::serve(listener, settings.workers, state, &deps.internal_token, &deps.tasks)
+        .map_err(BuildError::Serve)?;
     tracing::info!(%address, "the gateway answers");
     Ok(Service { address })
 }

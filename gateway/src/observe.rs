@@ -1,7 +1,12 @@
 //! What is measured and logged of every request.
 
+use bigdata_chassis::trace::Cause;
+use metrics::{Counter, Histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::Hash;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 /// Upper bounds of the latency histogram's buckets, in seconds.
@@ -11,6 +16,9 @@ const BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 pub(crate) struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
+    /// The series that were written before: looking one up by its labels costs more than counting.
+    counters: RwLock<HashMap<(&'static str, &'static str, u16), Counter>>,
+    histograms: RwLock<HashMap<&'static str, Histogram>>,
 }
 
 impl fmt::Debug for Metrics {
@@ -30,8 +38,8 @@ pub(crate) struct Answered<'request> {
     pub(crate) status: u16,
     /// Until the head of the answer.
     pub(crate) took: Duration,
-    /// The request's name.
-    pub(crate) request_id: &'request str,
+    /// The request's names.
+    pub(crate) cause: &'request Cause,
     /// The path as it was asked.
     pub(crate) path: &'request str,
 }
@@ -45,23 +53,39 @@ impl Metrics {
             metrics::describe_counter!("bigdata_gateway_requests_total", "Requests by route, method and status");
             metrics::describe_histogram!("bigdata_gateway_answer_seconds", "Time to the head of the answer by route");
         });
-        Self { recorder, handle }
+        Self { recorder, handle, counters: RwLock::default(), histograms: RwLock::default() }
     }
 
     /// Counts a request, and writes its line into the log.
     pub(crate) fn answered(&self, answered: &Answered<'_>) {
-        let Answered { method, route, status, took, request_id, path } = answered;
-        metrics::with_local_recorder(&self.recorder, || {
-            let labels = [("route", (*route).to_owned()), ("method", known(method)), ("status", status.to_string())];
-            metrics::counter!("bigdata_gateway_requests_total", &labels).increment(1);
-            metrics::histogram!("bigdata_gateway_answer_seconds", "route" => *route).record(took.as_secs_f64());
-        });
+        let Answered { method, route, status, took, cause, path } = answered;
+        self.counter(route, known(method), *status).increment(1);
+        self.histogram(route).record(took.as_secs_f64());
         let took_ms = took.as_secs_f64() * 1000.0;
+        let Cause { request_id, traceparent } = cause;
         if *status >= 500 {
-            tracing::warn!(method, path, status, took_ms, request_id, "a request failed");
+            tracing::warn!(method, path, status, took_ms, request_id, traceparent, "a request failed");
         } else {
-            tracing::debug!(method, path, status, took_ms, request_id, "a request was answered");
+            tracing::debug!(method, path, status, took_ms, request_id, traceparent, "a request was answered");
         }
+    }
+
+    fn counter(&self, route: &'static str, method: &'static str, status: u16) -> Counter {
+        kept(&self.counters, (route, method, status), || {
+            let labels = [("route", route.to_owned()), ("method", method.to_owned()), ("status", status.to_string())];
+            metrics::with_local_recorder(&self.recorder, || {
+                metrics::counter!("bigdata_gateway_requests_total", &labels)
+            })
+        })
+    }
+
+    fn histogram(&self, route: &'static str) -> Histogram {
+        kept(&self.histograms, route, || {
+            metrics::with_local_recorder(
+                &self.recorder,
+                || metrics::histogram!("bigdata_gateway_answer_seconds", "route" => route),
+            )
+        })
     }
 
     /// Takes in what was recorded; unless somebody renders or calls this now and then, histograms grow.
@@ -76,7 +100,19 @@ impl Metrics {
 }
 
 /// A method's name; whatever a client makes up is one series.
-fn known(method: &str) -> String {
+fn known(method: &str) -> &'static str {
     let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
-    if known.contains(&method) { method.to_owned() } else { "other".to_owned() }
+    known.into_iter().find(|known| *known == method).unwrap_or("other")
+}
+
+/// The value kept under this key, made where there is none yet.
+fn kept<Key: Eq + Hash, Value: Clone>(
+    values: &RwLock<HashMap<Key, Value>>,
+    key: Key,
+    make: impl FnOnce() -> Value,
+) -> Value {
+    if let Some(value) = values.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        return value.clone();
+    }
+    values.write().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert_with(make).clone()
 }

@@ -1,22 +1,27 @@
 //! The hop from the gateway to a service.
 
-use crate::body::{self, Outgoing, TooLarge, Upload};
-use crate::headers::{self, RequestIds};
+use crate::body;
+use crate::headers::{self, Signature};
 use crate::routes::Route;
 use crate::state::Service;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bigdata_chassis::http::ApiError;
-use bigdata_chassis::secret::Token;
+use bigdata_chassis::http::client::is_not_leader;
+use bigdata_chassis::trace::Cause;
 use bigdata_common::Principal;
 use bigdata_common::api::problem::ProblemCode;
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::http::response::Parts;
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// The longest wait for a connection.
@@ -25,11 +30,13 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 /// Shorter than the services keep idle connections (actix: 5 s), so that none is used as it is being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The largest body of an answer that is taken whole, in bytes.
+const WHOLE_MAX: u64 = 64 * 1024;
 
 /// The connections of one thread to the services.
 #[derive(Debug, Clone)]
 pub(crate) struct Proxy {
-    client: Client<HttpConnector, Outgoing>,
+    client: Client<HttpConnector, Full<Bytes>>,
 }
 
 /// Who asks, and under which names.
@@ -38,9 +45,9 @@ pub(crate) struct Asking<'request> {
     /// The principal that the gateway established.
     pub(crate) principal: &'request Principal,
     /// The request's names.
-    pub(crate) ids: &'request RequestIds,
+    pub(crate) cause: &'request Cause,
     /// Proves the gateway to the services.
-    pub(crate) token: &'request Token,
+    pub(crate) signature: &'request Signature,
     /// The longest wait for the head of an answer, once the request is sent.
     pub(crate) answer_timeout: Duration,
 }
@@ -69,61 +76,124 @@ impl Proxy {
         payload: web::Payload,
         asking: &Asking<'_>,
     ) -> Result<HttpResponse, ApiError> {
-        let upload = Upload::begin(request, payload, route.body_max()).map_err(|TooLarge| too_large(route))?;
-        let too_large_after_all = upload.watch();
-        let is_empty = upload.length.unwrap_or(0) == 0;
-        let answer = self.send(service, request, upload, asking).await;
-        // A connection may have been closed by the service just as it was taken; asking again for what changes nothing is safe.
-        let answer = match answer {
-            Err(NoAnswer::Broken(_)) if is_empty && request.method().is_safe() => {
-                let (_, sent) = oneshot::channel();
-                self.send_parts(service, request, body::empty(), None, sent, asking).await
-            }
-            answer => answer,
-        };
-        match answer {
+        let body = body::whole(request, payload, route).await?;
+        let limit = answer_timeout(request.query_string(), asking.answer_timeout);
+        let answer = tokio::time::timeout(limit, self.ask_around(service, request, body, asking)).await;
+        match answer.unwrap_or(Err(NoAnswer::Late(limit))) {
             Ok(answer) => Ok(relay(request, answer)),
-            Err(_) if too_large_after_all() => Err(too_large(route)),
             Err(no_answer) => Err(no_answer.of(service, request)),
         }
     }
 
-    async fn send(
+    /// Asks one replica after the other, once round, until one answers. Another one is asked only where the request was
+    /// surely not processed (no connection, another one leads) or changes nothing.
+    async fn ask_around(
         &self,
         service: &Service,
         request: &HttpRequest,
-        upload: Upload,
+        body: Option<Bytes>,
         asking: &Asking<'_>,
-    ) -> Result<Response<Incoming>, NoAnswer> {
-        self.send_parts(service, request, upload.body, upload.length, upload.sent, asking).await
+    ) -> Result<Answer, NoAnswer> {
+        let mut head = outgoing(request, Uri::default(), (), body.as_ref().map(|body| body.len() as u64))?;
+        asking.signature.sign(head.headers_mut(), asking.principal);
+        headers::name(head.headers_mut(), asking.cause);
+        let body = body.unwrap_or_default();
+        let members = &service.members;
+        let mut round = members.round(Instant::now());
+        let is_alone = round.len() == 1;
+        // A connection may have been closed by the service just as it was taken.
+        if is_alone && request.method().is_safe() {
+            round.push(round[0]);
+        }
+        let mut round = round.into_iter().peekable();
+        loop {
+            let position = round.next().ok_or_else(|| NoAnswer::Broken("there is no replica to ask".into()))?;
+            let is_last = round.peek().is_none();
+            // Headers are copied only where somebody else may still be asked.
+            let mut call = if is_last { std::mem::take(&mut head) } else { head.clone() };
+            *call.uri_mut() = at(members.authority(position), request)?;
+            match self.client.request(call.map(|()| Full::new(body.clone()))).await {
+                Ok(answer) => {
+                    let is_away = answer.status() == hyper::StatusCode::SERVICE_UNAVAILABLE;
+                    let answer = Answer::take(answer).await;
+                    match answer {
+                        Ok(answer) if is_away && answer.is_not_leader() && !is_last => {}
+                        Ok(answer) => {
+                            if !is_away {
+                                members.answered(position);
+                            }
+                            return Ok(answer);
+                        }
+                        Err(error) if is_last || !request.method().is_safe() => return Err(error),
+                        Err(_) => {}
+                    }
+                }
+                Err(error) => {
+                    if error.is_connect() {
+                        members.refused(position, Instant::now());
+                    }
+                    let may_go_on = if error.is_connect() { !is_alone } else { request.method().is_safe() };
+                    if is_last || !may_go_on {
+                        return Err(NoAnswer::Broken(error.into()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The same address at a member.
+fn at(member: &Authority, request: &HttpRequest) -> Result<Uri, NoAnswer> {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let uri = Uri::builder().scheme("http").authority(member.clone()).path_and_query(path).build();
+    uri.map_err(|error| NoAnswer::Broken(error.into()))
+}
+
+/// A service's or node's answer on its way back.
+pub(crate) struct Answer {
+    head: Parts,
+    body: AnswerBody,
+}
+
+/// Small bodies are taken whole, and leave with their head.
+enum AnswerBody {
+    Whole(Bytes),
+    Pieces(Incoming),
+}
+
+impl Answer {
+    /// Takes up an answer; reads its body where that is small.
+    ///
+    /// # Errors
+    /// When a small body breaks off.
+    pub(crate) async fn take(answer: Response<Incoming>) -> Result<Self, NoAnswer> {
+        let (head, body) = answer.into_parts();
+        let is_small = body.size_hint().exact().is_some_and(|length| length <= WHOLE_MAX);
+        let body = if is_small {
+            let read = body.collect().await.map_err(|error| NoAnswer::Broken(error.into()))?;
+            AnswerBody::Whole(read.to_bytes())
+        } else {
+            AnswerBody::Pieces(body)
+        };
+        Ok(Self { head, body })
     }
 
-    async fn send_parts(
-        &self,
-        service: &Service,
-        request: &HttpRequest,
-        body: Outgoing,
-        length: Option<u64>,
-        sent: oneshot::Receiver<()>,
-        asking: &Asking<'_>,
-    ) -> Result<Response<Incoming>, NoAnswer> {
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let uri = Uri::builder().scheme("http").authority(service.authority.clone()).path_and_query(path).build();
-        let mut outgoing = outgoing(request, uri, body, length)?;
-        headers::sign(outgoing.headers_mut(), asking.token, asking.principal);
-        headers::name(outgoing.headers_mut(), asking.ids);
-        let limit = answer_timeout(request.query_string(), asking.answer_timeout);
-        within(limit, sent, self.client.request(outgoing)).await?.map_err(|error| NoAnswer::Broken(error.into()))
+    pub(crate) fn status(&self) -> hyper::StatusCode {
+        self.head.status
+    }
+
+    fn is_not_leader(&self) -> bool {
+        matches!(&self.body, AnswerBody::Whole(body) if is_not_leader(body))
     }
 }
 
 /// The client's request as it goes on: its method, body and the headers that may pass.
-pub(crate) fn outgoing(
+pub(crate) fn outgoing<Body>(
     request: &HttpRequest,
-    uri: Result<Uri, hyper::http::Error>,
-    body: Outgoing,
+    uri: Uri,
+    body: Body,
     length: Option<u64>,
-) -> Result<Request<Outgoing>, NoAnswer> {
+) -> Result<Request<Body>, NoAnswer> {
     let method = match request.method().as_str() {
         // The services need not know HEAD: the gateway leaves the body out itself.
         "HEAD" => Method::GET,
@@ -131,7 +201,7 @@ pub(crate) fn outgoing(
     };
     let mut outgoing = Request::new(body);
     *outgoing.method_mut() = method;
-    *outgoing.uri_mut() = uri.map_err(|error| NoAnswer::Broken(error.into()))?;
+    *outgoing.uri_mut() = uri;
     *outgoing.headers_mut() = headers::from_client(request.headers());
     if let Some(length) = length {
         outgoing.headers_mut().insert(hyper::header::CONTENT_LENGTH, length.into());
@@ -152,9 +222,9 @@ pub(crate) async fn within<Answer>(
 }
 
 /// An answer on its way back to the client, untouched but for headers of the hop.
-pub(crate) fn relay(request: &HttpRequest, answer: Response<Incoming>) -> HttpResponse {
-    let status = StatusCode::from_u16(answer.status().as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
-    let (head, body) = answer.into_parts();
+pub(crate) fn relay(request: &HttpRequest, answer: Answer) -> HttpResponse {
+    let Answer { head, body } = answer;
+    let status = StatusCode::from_u16(head.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = HttpResponse::build(status);
     let mut may_pause = false;
     for (name, value) in headers::from_upstream(&head.headers) {
@@ -164,8 +234,14 @@ pub(crate) fn relay(request: &HttpRequest, answer: Response<Incoming>) -> HttpRe
     if request.method() == actix_web::http::Method::HEAD {
         return response.finish();
     }
-    may_pause |= request.query_string().split('&').any(|pair| pair.starts_with("follow") && !pair.ends_with("false"));
-    body::relay(response, body, may_pause)
+    match body {
+        AnswerBody::Whole(body) => response.body(body),
+        AnswerBody::Pieces(body) => {
+            let follows = |pair: &str| pair.starts_with("follow") && !pair.ends_with("false");
+            may_pause |= request.query_string().split('&').any(follows);
+            body::relay(response, body, may_pause)
+        }
+    }
 }
 
 /// Whether a content type is that of an answer that goes on as things happen.
@@ -209,13 +285,6 @@ impl NoAnswer {
             }
         }
     }
-}
-
-/// 413 with the route's limit.
-pub(crate) fn too_large(route: &Route) -> ApiError {
-    let detail =
-        format!("the body is larger than the {} MiB that this address takes", route.body_max() / (1024 * 1024));
-    ApiError::new(ProblemCode::BodyTooLarge, detail)
 }
 
 #[cfg(test)]

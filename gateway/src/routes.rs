@@ -1,6 +1,7 @@
 //! Everything that the gateway answers, on one screen.
 
 use crate::body::{BODY_MAX, EXEC_MAX, UPLOAD_MAX};
+use crate::query::Parameter;
 use actix_web::http::Method;
 
 /// One address: what it is for, and who answers it.
@@ -21,6 +22,8 @@ pub(crate) enum Target {
     Service(Upstream),
     /// The registry; with `?dry_run=true` the framework is asked too.
     Launch,
+    /// The framework; the registry explains what it does not know.
+    Explain,
     /// The executor of a node, at this path of its control channel.
     Node(&'static str),
     /// The gateway itself.
@@ -44,6 +47,8 @@ pub(crate) enum Own {
     Health,
     Ready,
     Metrics,
+    Invariants,
+    Parked,
     OpenApi,
     Docs,
     ErrorKinds,
@@ -89,6 +94,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route(GET,             "/bigdata/api/v1/clusters/{user}/{product}/{version}/{n}/nodes", REGISTRY),
     route(GET,             "/bigdata/api/v1/clusters/{user}/{product}/{version}/{n}/services", REGISTRY),
     route(GET,             "/bigdata/api/v1/clusters/{user}/{product}/{version}/{n}/endpoints", REGISTRY),
+    route(GET,             "/bigdata/api/v1/clusters/{user}/{product}/{version}/{n}/secrets", REGISTRY),
     route(GET,             "/bigdata/api/v1/clusters/{user}/{product}/{version}/{n}/events", REGISTRY),
     route(GET,             "/bigdata/api/v1/clusters/{user}/{product}/{version}/{n}/operations", REGISTRY),
     route(POST,            "/bigdata/api/v1/clusters/{user}/{product}/{version}/{n}/retry", REGISTRY),
@@ -107,7 +113,9 @@ pub(crate) static ROUTES: &[Route] = &[
     route(GET,             "/bigdata/api/v1/operations", REGISTRY),
     route(GET_DELETE,      "/bigdata/api/v1/operations/{id}", REGISTRY),
     route(GET,             "/bigdata/api/v1/agents", FRAMEWORK),
-    route(GET,             "/bigdata/api/v1/explain/{id:.+}", FRAMEWORK),
+    route(GET,             "/bigdata/api/v1/explain/{id:.+}", Target::Explain),
+    route(GET,             "/bigdata/api/v1/admin/invariants", Target::Own(Own::Invariants)),
+    route(GET,             "/bigdata/api/v1/admin/parked", Target::Own(Own::Parked)),
     route(GET,             "/health", Target::Own(Own::Health)),
     route(GET,             "/ready", Target::Own(Own::Ready)),
     route(GET,             "/metrics", Target::Own(Own::Metrics)),
@@ -120,6 +128,17 @@ pub(crate) static ROUTES: &[Route] = &[
     route(GET,             "/ui/clusters/{user}/{product}/{version}/{n}", Target::Own(Own::ClusterPage)),
     route(GET,             "/ui/assets/{file}", Target::Own(Own::Asset)),
 ];
+
+impl Own {
+    /// What its query may say; None: whatever it likes, since probes and browsers add things of their own.
+    pub(crate) fn parameters(self) -> Option<&'static [Parameter]> {
+        match self {
+            Self::Index | Self::IndexStream => Some(&[("destroyed", &["show"])]),
+            Self::ClusterPage | Self::Invariants | Self::Parked => Some(&[]),
+            _ => None,
+        }
+    }
+}
 
 impl Route {
     /// Whether the method is one of this address.

@@ -1,23 +1,26 @@
 //! The listening side: what every request passes on its way in, and every answer on its way out.
 
 use crate::door;
-use crate::headers::{REQUEST_ID, RequestIds};
 use crate::observe::Answered;
 use crate::pages;
 use crate::proxy::{Asking, Proxy};
 use crate::routes::{Own, ROUTES, Route, Target};
 use crate::state::State;
-use crate::{control, dry_run, readiness};
+use crate::{admin, control, dry_run, explain, headers, query, readiness};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, FromRequest, HttpMessage, HttpRequest, HttpResponse, HttpServer, ResponseError, web};
 use bigdata_chassis::Tasks;
 use bigdata_chassis::http::{ApiError, Caller, Internal};
+use bigdata_chassis::secret::Token;
+use bigdata_chassis::trace::{self, Cause, REQUEST_ID_HEADER};
 use bigdata_common::Principal;
 use bigdata_common::api::problem::ProblemCode;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// For everything but our own pages: whatever a service or a node sends, a browser runs and loads nothing of it.
@@ -27,9 +30,15 @@ const POLICY_DATA: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Serves [`ROUTES`] on `listener` until the tasks end.
-pub(crate) fn serve(listener: TcpListener, workers: usize, state: State, tasks: &Tasks) -> std::io::Result<SocketAddr> {
+pub(crate) fn serve(
+    listener: TcpListener,
+    workers: usize,
+    state: State,
+    token: &Token,
+    tasks: &Tasks,
+) -> std::io::Result<SocketAddr> {
     let address = listener.local_addr()?;
-    let token = web::Data::new(state.token.clone());
+    let token = web::Data::new(token.clone());
     let state = web::Data::new(state);
     keep_metrics_small(state.clone(), tasks);
     let server = HttpServer::new(move || {
@@ -83,16 +92,16 @@ async fn pass(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let started = Instant::now();
-    let ids = RequestIds::of(request.headers());
-    request.extensions_mut().insert(ids.clone());
+    let cause = Rc::new(headers::cause(request.headers()));
+    request.extensions_mut().insert(Rc::clone(&cause));
     let refusal = door::check(request.method(), request.uri(), request.headers())
         .map_err(|why| ApiError::new(ProblemCode::ForeignOrigin, why))
         .and_then(|()| plain_path(request.path()));
     let mut response = match refusal {
-        Ok(()) => next.call(request).await?.map_into_boxed_body(),
+        Ok(()) => trace::within((*cause).clone(), next.call(request)).await?.map_into_boxed_body(),
         Err(error) => request.into_response(error.error_response()),
     };
-    decorate(response.headers_mut(), &ids);
+    decorate(response.headers_mut(), &cause);
     let request = response.request();
     if let Some(state) = request.app_data::<web::Data<State>>() {
         state.metrics.answered(&Answered {
@@ -100,7 +109,7 @@ async fn pass(
             route: request.extensions().get::<&'static Route>().map_or("none", |route| route.path),
             status: response.status().as_u16(),
             took: started.elapsed(),
-            request_id: &ids.request,
+            cause: &cause,
             path: request.path(),
         });
     }
@@ -119,7 +128,7 @@ fn plain_path(path: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn decorate(headers: &mut HeaderMap, ids: &RequestIds) {
+fn decorate(headers: &mut HeaderMap, cause: &Cause) {
     let mut set = |name: &'static str, value: &'static str| {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     };
@@ -128,8 +137,8 @@ fn decorate(headers: &mut HeaderMap, ids: &RequestIds) {
     set("referrer-policy", "no-referrer");
     set("cross-origin-resource-policy", "same-origin");
     set("cross-origin-opener-policy", "same-origin");
-    if let Ok(id) = HeaderValue::from_str(&ids.request) {
-        headers.insert(HeaderName::from_static(REQUEST_ID), id);
+    if let Some(Ok(id)) = cause.request_id.as_deref().map(HeaderValue::from_str) {
+        headers.insert(HeaderName::from_static(REQUEST_ID_HEADER), id);
     }
     // Our pages bring a policy of their own; an upstream's is overwritten, see `answer`.
     if !headers.contains_key(CONTENT_SECURITY_POLICY) {
@@ -148,14 +157,23 @@ async fn answer(route: &'static Route, request: HttpRequest, payload: web::Paylo
         return Ok(wrong_method(route, &request));
     }
     let state = request.app_data::<web::Data<State>>().cloned().ok_or_else(|| ApiError::internal("no state"))?;
-    let ids = request.extensions().get::<RequestIds>().cloned().ok_or_else(|| ApiError::internal("no request id"))?;
+    let cause = request.extensions().get::<Rc<Cause>>().cloned().ok_or_else(|| ApiError::internal("no request id"))?;
     let principal = principal(&request).await?;
-    let asking = Asking { principal: &principal, ids: &ids, token: &state.token, answer_timeout: state.answer_timeout };
+    let signature = &state.signature;
+    let asking = Asking { principal: &principal, cause: &cause, signature, answer_timeout: state.answer_timeout };
     let mut response = match route.target {
         Target::Own(own) => return answer_own(own, &state, &request, &principal).await,
         Target::Node(path) => control::call(&state, route, path, &request, payload, &asking).await?,
         Target::Launch if dry_run::is_asked(&request) => {
             dry_run::answer(&state, route, &request, payload, &asking).await?
+        }
+        Target::Explain => {
+            let answer = forward(route, &state.framework, &request, payload, &asking).await?;
+            if answer.status() == StatusCode::NOT_FOUND {
+                explain::by_registry(&state, &request, &asking).await?
+            } else {
+                answer
+            }
         }
         Target::Launch => forward(route, &state.registry, &request, payload, &asking).await?,
         Target::Service(upstream) => forward(route, state.upstream(upstream), &request, payload, &asking).await?,
@@ -181,7 +199,14 @@ async fn answer_own(
     request: &HttpRequest,
     principal: &Principal,
 ) -> Result<HttpResponse, ApiError> {
+    match (query::check(own.parameters(), request.query_string()), own) {
+        (Ok(()), _) => {}
+        (Err(error), Own::Index | Own::ClusterPage) => return state.pages.problem(error.problem()),
+        (Err(error), _) => return Err(error),
+    }
     match own {
+        Own::Invariants => admin::invariants(state, principal).await,
+        Own::Parked => admin::parked(state, principal).await,
         Own::Health => Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")),
         Own::Ready => Ok(readiness::answer(state).await),
         Own::Metrics => {

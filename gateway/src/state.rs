@@ -1,15 +1,17 @@
 //! What all of the gateway's threads share.
 
 use crate::control::grants::Grants;
+use crate::headers::Signature;
 use crate::observe::Metrics;
 use crate::pages::Pages;
 use crate::pages::stream::Watchers;
 use crate::routes::Upstream;
 use crate::{BuildError, GatewayDeps, Settings};
-use bigdata_chassis::http::InternalClient;
+use bigdata_chassis::http::upstreams::Members;
+use bigdata_chassis::http::{InternalClient, Upstreams};
 use bigdata_chassis::secret::Token;
 use bigdata_chassis::{Clock, Tasks};
-use hyper::http::uri::Authority;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What all of the gateway's threads share.
@@ -18,7 +20,7 @@ pub(crate) struct State {
     pub(crate) registry: Service,
     pub(crate) framework: Service,
     pub(crate) orchestrator: Service,
-    pub(crate) token: Token,
+    pub(crate) signature: Signature,
     /// The longest wait for the head of an answer.
     pub(crate) answer_timeout: Duration,
     pub(crate) clock: Clock,
@@ -34,20 +36,20 @@ pub(crate) struct State {
 pub(crate) struct Service {
     /// Its name in messages.
     pub(crate) name: &'static str,
-    /// Where it is reached.
-    pub(crate) authority: Authority,
+    /// Its replicas.
+    pub(crate) members: Arc<Members>,
     /// For calls whose answers the gateway itself reads.
     pub(crate) client: InternalClient,
 }
 
 impl State {
     pub(crate) fn new(settings: &Settings, deps: &GatewayDeps) -> Result<Self, BuildError> {
-        let service = |name, url: &str| Service::new(name, url, &deps.internal_token);
+        let service = |name, upstreams| Service::new(name, upstreams, &deps.internal_token);
         Ok(Self {
             registry: service("registry", &settings.registry)?,
             framework: service("framework", &settings.framework)?,
             orchestrator: service("orchestrator", &settings.orchestrator)?,
-            token: deps.internal_token.clone(),
+            signature: Signature::new(&deps.internal_token).map_err(|error| BuildError::Client(Box::new(error)))?,
             answer_timeout: Duration::from_millis(settings.answer_timeout_ms),
             clock: deps.clock.clone(),
             tasks: deps.tasks.clone(),
@@ -74,12 +76,10 @@ impl State {
 }
 
 impl Service {
-    fn new(name: &'static str, url: &str, token: &Token) -> Result<Self, BuildError> {
-        let invalid = || BuildError::Upstream { setting: name, value: url.to_owned() };
-        let authority = url.strip_prefix("http://").ok_or_else(invalid)?.trim_end_matches('/');
-        let authority: Authority = authority.parse().map_err(|_| invalid())?;
-        let client = InternalClient::new(format!("http://{authority}"), token.clone())
+    fn new(name: &'static str, upstreams: &Upstreams, token: &Token) -> Result<Self, BuildError> {
+        let members = Arc::new(Members::from(upstreams.clone()));
+        let client = InternalClient::of_members(Arc::clone(&members), token.clone())
             .map_err(|error| BuildError::Client(Box::new(error)))?;
-        Ok(Self { name, authority, client })
+        Ok(Self { name, members, client })
     }
 }

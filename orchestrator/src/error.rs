@@ -50,7 +50,7 @@ pub enum BuildError {
     Vault(#[from] bigdata_chassis::secret::VaultError),
     /// The clients of other services.
     #[error("the HTTP client cannot be made")]
-    Client(#[from] reqwest::Error),
+    Client(#[from] bigdata_chassis::http::ClientBuildError),
     /// The bus.
     #[error("the orchestrator's queue cannot be bound")]
     Bus(#[from] bigdata_chassis::bus::BusError),

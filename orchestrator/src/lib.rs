@@ -3,8 +3,10 @@
 //! [`plan`] decides from the registry's truth and the known runs what to do; `reconcile` asks, compares and acts; `run`
 //! drives one script from its claim to its end; `reach` is what the script can do meanwhile; `logs` tells what it wrote.
 //!
-//! **Invariant:** a run is driven by whoever holds its cluster's lease, and by nobody else.
-//! **Invariant:** an attempt begins only when the tree of the one before is gone.
+//! **Invariant:** a run is driven by whoever holds its cluster's lease, and by nobody else. Whatever an attempt writes, it
+//! writes in a transaction that holds the lease's row; what it asks of nodes is refused once another holds the lease.
+//! **Invariant:** an attempt begins only when the tree of the one before is gone: on the same machine that is seen, on
+//! another one the tree has ended by itself before the lease lapsed, since its driver, or else its sandbox, ends it then.
 //! **Invariant:** no secret value is stored in the clear, in the log or among the outputs.
 //!
 //! # The script
@@ -12,7 +14,8 @@
 //! in a directory of its own, without network unless the product was given it. Its whole environment is `PATH` (with
 //! `bigdata` in front), `HOME`, `TMPDIR`, `LANG`, `CLUSTERDN`, `CLUSTERID`, `BIGDATA_ACTION`, `BIGDATA_CLUSTER` (path of a
 //! JSON document, see [`document::Document`]), `BIGDATA_RUN` (the same over repeats), `BIGDATA_ATTEMPT` (from 1),
-//! `BIGDATA_SOCKET` and `BIGDATA_TOKEN`. A registry's run request carries no event yet, so `BIGDATA_EVENT` is not set.
+//! `BIGDATA_SOCKET` and `BIGDATA_TOKEN`, and `BIGDATA_EVENT` where the action is called because of something: a JSON text
+//! such as `{"kind":"node-lost","node":"node1"}`.
 //!
 //! Exit code 0 is success. Exit code 64 (`EX_USAGE` of sysexits.h) says that the script does not know the action: for an
 //! optional action that is no error ([`bigdata_common::event::RunResult::Absent`]). Any other end is a failure, whose reason
@@ -39,6 +42,7 @@
 
 pub mod document;
 mod error;
+mod invariants;
 mod logs;
 mod outputs;
 pub mod plan;

@@ -115,7 +115,8 @@ mod tests {
     }
 
     fn request(number: u128, action: &str) -> RunRequest {
-        RunRequest { operation: operation(number), action: action.into(), required: true, deadline: at(9_000_000) }
+        let (operation, deadline) = (operation(number), at(9_000_000));
+        RunRequest { operation, action: action.into(), required: true, deadline, event: None }
     }
 
     fn state(status: ClusterStatus, generation: u32, run: Option<RunRequest>) -> ClusterState {

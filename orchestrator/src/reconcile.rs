@@ -10,6 +10,7 @@ use bigdata_chassis::messaging::consumer::{HandleError, Handler};
 use bigdata_common::event::Envelope;
 use bigdata_common::internal::ClusterState;
 use bigdata_common::{ClusterId, RunId};
+use futures_util::StreamExt;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,20 +57,27 @@ enum ReconcileError {
     Store(#[from] StoreError),
 }
 
+/// How often runs are looked for that another replica left, or has no place for.
+const LEFT_BEHIND_INTERVAL: Duration = Duration::from_secs(2);
+/// Clusters looked at at a time: one whose answer is late must not hold up the others.
+const AT_A_TIME: usize = 8;
+
 /// Looks at every cluster at once and then on a timer, and at single ones on hints, until the service ends.
 pub(crate) async fn forever(context: Context) {
     let interval = Duration::from_millis(context.settings.reconcile_interval_ms.max(100));
     let stop = context.tasks.token();
     let mut sweep_at = tokio::time::Instant::now();
+    let mut left_behind = tokio::time::interval(LEFT_BEHIND_INTERVAL);
+    left_behind.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let result = tokio::select! {
             () = stop.cancelled() => return,
             () = context.dirty.hint.notified() => {
-                for cluster in context.dirty.take() {
-                    log_failure(&cluster, reconcile(&context, &cluster).await);
-                }
+                let looks = context.dirty.take().into_iter().map(|cluster| look(&context, cluster, None));
+                futures_util::stream::iter(looks).for_each_concurrent(AT_A_TIME, |look| look).await;
                 Ok(())
             }
+            _ = left_behind.tick() => find_left_behind(&context).await,
             () = tokio::time::sleep_until(sweep_at) => {
                 let result = sweep(&context).await;
                 sweep_at = tokio::time::Instant::now() + interval;
@@ -82,7 +90,12 @@ pub(crate) async fn forever(context: Context) {
     }
 }
 
-fn log_failure(cluster: &ClusterId, result: Result<(), ReconcileError>) {
+/// Acts on a cluster, of whose state something may be known.
+async fn look(context: &Context, cluster: ClusterId, state: Option<ClusterState>) {
+    let result = match state {
+        Some(state) => act(context, &cluster, Some(state)).await,
+        None => reconcile(context, &cluster).await,
+    };
     if let Err(error) = result {
         tracing::warn!(cluster.id = %cluster, error = &error as &dyn Error, "a cluster could not be looked at");
     }
@@ -91,15 +104,27 @@ fn log_failure(cluster: &ClusterId, result: Result<(), ReconcileError>) {
 /// Every cluster that wants a run, and every one that has a run without an end.
 async fn sweep(context: &Context) -> Result<(), ReconcileError> {
     let mut unfinished: BTreeSet<ClusterId> = context.store.unfinished().await?.into_iter().collect();
-    for state in every_cluster(&context.registry).await? {
-        if unfinished.remove(&state.cluster) || state.run.is_some() {
-            let cluster = state.cluster.clone();
-            log_failure(&cluster, act(context, &cluster, Some(state)).await);
-        }
-    }
+    let states = every_cluster(&context.registry).await?.into_iter();
+    let mut wanted: Vec<(ClusterId, Option<ClusterState>)> = states
+        .filter(|state| unfinished.remove(&state.cluster) || state.run.is_some())
+        .map(|state| (state.cluster.clone(), Some(state)))
+        .collect();
     // The registry no longer lists these.
-    for cluster in unfinished {
-        log_failure(&cluster, reconcile(context, &cluster).await);
+    wanted.extend(unfinished.into_iter().map(|cluster| (cluster, None)));
+    let looks = wanted.into_iter().map(|(cluster, state)| look(context, cluster, state));
+    futures_util::stream::iter(looks).for_each_concurrent(AT_A_TIME, |look| look).await;
+    Ok(())
+}
+
+/// Hints at the clusters that have a run without an end and nobody who drives it, if there is a place for one.
+async fn find_left_behind(context: &Context) -> Result<(), ReconcileError> {
+    if context.slots.are_taken() {
+        return Ok(());
+    }
+    for (cluster, owner, is_held) in context.store.unfinished_owners().await? {
+        if !is_held || context.owner.knows_as_gone(&owner) {
+            context.dirty.add(cluster);
+        }
     }
     Ok(())
 }
@@ -166,9 +191,7 @@ fn known(context: &Context, run: &StoredRun, lease: Option<&Lease>) -> KnownRun 
     let id = run.run.run;
     let is_here = || context.active.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id);
     let is_claimed = |lease: &&Lease| {
-        lease.run_id == id.to_string()
-            && lease.is_good(context.store.clock.now())
-            && !context.owner.knows_as_gone(&lease.owner)
+        lease.run_id == id.to_string() && lease.is_good() && !context.owner.knows_as_gone(&lease.owner)
     };
     let phase = match &run.result {
         Some(result) => Phase::Ended { result: result.clone(), said_at: run.said_at },
@@ -195,17 +218,24 @@ async fn drive(context: &Context, run: Option<&StoredRun>, lease: Option<&Lease>
     // Without a place the run waits: whoever leaves one looks for it.
     let Some(slot) = context.slots.take() else { return Ok(()) };
     let gone = lease.map(|lease| lease.owner.as_str()).filter(|owner| context.owner.knows_as_gone(owner));
-    let owner = context.owner.text.clone();
-    let lease_ms = context.settings.lease_ms;
+    let owner = context.owner.new_claim();
     let id = run.run.run;
+    let claimed_at = tokio::time::Instant::now();
+    let lease_ms = context.settings.lease_ms;
     if !context.store.claim(&run.cluster, id, &owner, lease_ms, gone.unwrap_or_default()).await? {
         return Ok(());
     }
+    let claim = Claim { cluster: run.cluster.clone(), revision: run.revision, run: run.run.clone(), owner };
+    // Another replica may have made an attempt, or come to its end, since the run was read.
+    let runs = context.store.runs_of(&run.cluster).await?;
+    let Some(stored) = find(&runs, id).filter(|run| run.result.is_none()).cloned() else {
+        return Ok(context.store.release(&claim).await?);
+    };
+    let claim = Claim { run: stored.run.clone(), ..claim };
     let cancel = CancellationToken::new();
     context.active.lock().unwrap_or_else(PoisonError::into_inner).insert(id, cancel.clone());
-    let claim = Claim { cluster: run.cluster.clone(), revision: run.revision, run: run.run.clone(), owner };
     let cluster = run.cluster.clone();
-    let drive = Drive { context: context.clone(), stored: run.clone(), claim, slot, cancel };
+    let drive = Drive { context: context.clone(), stored, claim, claimed_at, slot, cancel };
     let context_after = context.clone();
     context.tasks.spawn("script run", async move {
         let is_over = drive.run().await;

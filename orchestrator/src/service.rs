@@ -6,7 +6,7 @@ use crate::registry::Registry;
 use crate::run::{Owner, runs_length_max};
 use crate::slots::Slots;
 use crate::store::Store;
-use crate::{BuildError, Settings, reconcile, retention};
+use crate::{BuildError, Settings, invariants, reconcile, retention};
 use actix_web::web;
 use bigdata_chassis::db::Migrations;
 use bigdata_chassis::http::{InternalClient, server};
@@ -94,7 +94,8 @@ pub async fn build(settings: Settings, deps: Deps) -> Result<Service, BuildError
                 &format!("{PREFIX}/clusters/{{user}}/{{product}}/{{version}}/{{number}}/logs"),
                 web::get().to(logs::show),
             )
-            .route("/internal/v1/clusters/{id}/outputs", web::get().to(outputs::list));
+            .route("/internal/v1/clusters/{id}/outputs", web::get().to(outputs::list))
+            .route("/internal/v1/invariants", web::get().to(invariants::show));
     };
     let address = server::serve(listener, WORKERS, &deps.internal_token, &deps.tasks, routes).map_err(listen_failed)?;
     let handler = Arc::new(reconcile::Events(Arc::clone(&context.dirty)));

@@ -1,10 +1,10 @@
 //! Settings of the service.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Settings of the service.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Where the service listens.
@@ -13,19 +13,22 @@ pub struct Settings {
     pub registry: String,
     /// Base URL of the gateway: scripts reach their nodes through it.
     pub gateway: String,
-    /// Where runs have their directories. Its path must be short: sockets lie below it.
+    /// Where runs have their directories; each replica on a machine has its own. Its path must be short: sockets lie below
+    /// it.
     pub work_dir: PathBuf,
     /// The executable that answers `__sandbox`, and is the scripts' `bigdata`.
     pub program: PathBuf,
-    /// The key that secret outputs are sealed with; made where it is missing.
+    /// The key that secret outputs are sealed with, the same for every replica; made where it is missing.
     pub vault_key: PathBuf,
-    /// Where the service is root, scripts run as this uid and gid and the ones after it, one for each script at a time.
+    /// Where the service is root, scripts run as this uid and gid and the ones after it, one for each script at a time. Replicas on
+    /// one machine need ranges that do not meet.
     pub script_uid_first: u32,
     /// How many scripts run at a time.
     pub concurrency: u32,
     /// How often the registry is asked for everything, in milliseconds.
     pub reconcile_interval_ms: u64,
-    /// How long a claim on a cluster is good without being renewed, in milliseconds.
+    /// How long a claim on a cluster is good without being renewed, in milliseconds. A replica that cannot renew it
+    /// ends its script after three fifths of this; another takes the run over when all of it has passed.
     pub lease_ms: u64,
     /// How long the log of a destroyed cluster is kept, in milliseconds.
     pub log_retention_ms: u64,
@@ -36,7 +39,7 @@ pub struct Settings {
 }
 
 /// Bounds on one run of a script.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// How much of one attempt's output is stored, in bytes.

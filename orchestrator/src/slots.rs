@@ -25,6 +25,11 @@ impl Slots {
         let number = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_first()?;
         Some(Slot { number, slots: self.clone() })
     }
+
+    /// Whether there is no free place.
+    pub(crate) fn are_taken(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
 }
 
 impl Slot {
@@ -50,7 +55,7 @@ mod tests {
         let first = slots.take().unwrap();
         let second = slots.take().unwrap();
         assert_eq!((first.number(), second.number()), (0, 1));
-        assert!(slots.take().is_none());
+        assert!(slots.take().is_none() && slots.are_taken());
         drop(first);
         assert_eq!(slots.take().unwrap().number(), 0);
     }

@@ -1,12 +1,13 @@
 //! Facts from the framework and the orchestrator.
 
 use crate::cluster::course::Course;
-use crate::cluster::steps;
+use crate::cluster::{steps, words};
 use crate::lifecycle::{Ended, Fact};
 use crate::registry::Registry;
 use crate::store;
 use bigdata_chassis::messaging::consumer::{HandleError, Handler};
 use bigdata_chassis::messaging::inbox;
+use bigdata_common::EventId;
 use bigdata_common::event::{Envelope, Event, NodeFact, Output, RunRef, RunResult};
 use bigdata_common::internal::NodeObservation;
 use bigdata_common::status::NodeStatus;
@@ -38,7 +39,7 @@ impl Handler for Facts {
             return Ok(());
         };
         let mut course = Course::new(&mut tx, cluster, now);
-        take(&mut course, &envelope.event).await?;
+        take(&mut course, envelope).await?;
         course.store().await?;
         tx.commit().await?;
         registry.changed(&envelope.cluster_id);
@@ -46,8 +47,8 @@ impl Handler for Facts {
     }
 }
 
-async fn take(course: &mut Course<'_>, event: &Event) -> Result<(), sqlx::Error> {
-    match event {
+async fn take(course: &mut Course<'_>, envelope: &Envelope) -> Result<(), sqlx::Error> {
+    match &envelope.event {
         Event::PlacementWaiting { generation, reasons } => placement(course, *generation, reasons).await,
         Event::NodeLaunching(fact)
         | Event::NodeRunning(fact)
@@ -66,7 +67,7 @@ async fn take(course: &mut Course<'_>, event: &Event) -> Result<(), sqlx::Error>
             }
             course.change_operation(|operation| steps::tell(operation, Some(*percent), Some(message.clone()))).await
         }
-        Event::RunOutput { run, output } => run_output(course, run, output).await,
+        Event::RunOutput { run, output } => run_output(course, envelope.id, run, output).await,
         Event::RunEnded { run, result } => run_ended(course, run, result).await,
         // What the registry itself sends; no queue of its own is bound to it.
         Event::ClusterRegistered {}
@@ -83,10 +84,11 @@ async fn placement(course: &mut Course<'_>, generation: u32, reasons: &[String])
         return Ok(());
     }
     course.apply(Fact::PlacementBegan).await?;
+    let reasons = words::reasons_together(reasons);
     if course.cluster.waiting == reasons {
         return Ok(());
     }
-    course.cluster.waiting = reasons.to_vec();
+    course.cluster.waiting.clone_from(&reasons);
     if reasons.is_empty() {
         return Ok(());
     }
@@ -111,7 +113,8 @@ async fn node(course: &mut Course<'_>, fact: &NodeFact) -> Result<(), sqlx::Erro
 
 /// What the history says of a node's new observation; None where it says what was known.
 fn node_words(was: NodeStatus, before: Option<&NodeObservation>, now: &NodeObservation) -> Option<String> {
-    let reason = now.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let reason =
+        now.reason.as_deref().map(|said| format!(": {}", words::because(now.status, said))).unwrap_or_default();
     if was != now.status || before.is_none_or(|before| before.attempt != now.attempt) {
         let place = match now.status {
             NodeStatus::Launching | NodeStatus::Running => format!(" on {} ({})", now.host, now.address),
@@ -145,12 +148,12 @@ async fn run_started(course: &mut Course<'_>, run: &RunRef) -> Result<(), sqlx::
     if run.action == "start" { course.apply(Fact::RunStarted).await } else { Ok(()) }
 }
 
-async fn run_output(course: &mut Course<'_>, run: &RunRef, output: &Output) -> Result<(), sqlx::Error> {
+async fn run_output(course: &mut Course<'_>, event: EventId, run: &RunRef, output: &Output) -> Result<(), sqlx::Error> {
     if run.generation != course.cluster.generation {
         return Ok(());
     }
     let id = course.cluster.id.clone();
-    store::outputs::put(course.tx(), &id, output).await?;
+    store::outputs::put(course.tx(), &id, event, output).await?;
     course.log("run", None, format!("the script published {}", output.key)).await
 }
 

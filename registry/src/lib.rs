@@ -7,15 +7,18 @@
 //! **Invariant:** everything that one request or event changes is changed in one transaction, its events among it.
 
 pub mod blueprint;
+mod changes;
 pub mod cluster;
 mod consumer;
 mod http;
+pub mod invariants;
 mod launch;
 pub mod lifecycle;
 pub mod options;
 pub mod product;
 mod registry;
 mod settings;
+mod silence;
 pub mod store;
 pub mod template;
 mod timer;
@@ -84,6 +87,7 @@ pub async fn build(settings: Settings, deps: Deps) -> Result<Service, BuildError
         Arc::new(consumer::Facts::new(Arc::clone(&registry))),
     )
     .await?;
+    changes::spawn(Arc::clone(&registry), &deps.tasks);
     timer::spawn(Arc::clone(&registry), settings.timer_interval_ms, &deps.tasks);
     let routes = Arc::clone(&registry);
     let configure = move |config: &mut actix_web::web::ServiceConfig| http::routes(config, &routes);

@@ -1,17 +1,18 @@
 //! What the registry's parts share.
 
+use crate::changes::Changes;
 use crate::template::Renderer;
 use crate::{BuildError, Settings, store};
 use bigdata_chassis::secret::Vault;
 use bigdata_chassis::{Clock, Db, Deps};
 use bigdata_common::ClusterId;
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use tokio::sync::{Mutex, MutexGuard, broadcast};
+use std::sync::PoisonError;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Changes that may wait for a listener; one that falls behind looks anew.
-const CHANGES_KEPT: usize = 1024;
 /// Launches of different products rarely wait for each other.
 const LAUNCH_LANES: usize = 64;
 
@@ -25,7 +26,11 @@ pub(crate) struct Registry {
     pub(crate) id: Uuid,
     /// Cancelled when the process ends: streams end with it.
     pub(crate) end: CancellationToken,
-    changes: broadcast::Sender<ClusterId>,
+    pub(crate) changes: Changes,
+    /// Clusters that could not be read, each of which the log has named.
+    unreadable: std::sync::Mutex<BTreeSet<String>>,
+    /// Held by a launch that renders while it holds its number.
+    pub(crate) holding: Mutex<()>,
     lanes: Vec<Mutex<()>>,
 }
 
@@ -43,20 +48,27 @@ impl Registry {
             settings: settings.clone(),
             id: store::identity::registry_id(&deps.db).await?,
             end: deps.tasks.token(),
-            changes: broadcast::channel(CHANGES_KEPT).0,
+            changes: Changes::new(),
+            unreadable: std::sync::Mutex::default(),
+            holding: Mutex::new(()),
             lanes: (0..LAUNCH_LANES).map(|_| Mutex::new(())).collect(),
         })
     }
 
     /// Tells whoever waits in this process that a cluster has changed; call it after the commit.
     pub(crate) fn changed(&self, cluster: &ClusterId) {
-        // Nobody waits: nobody is told.
-        let _ = self.changes.send(cluster.clone());
+        self.changes.tell(cluster);
     }
 
-    /// Hears of changes from now on.
-    pub(crate) fn listen(&self) -> broadcast::Receiver<ClusterId> {
-        self.changes.subscribe()
+    /// Names clusters that cannot be read in the log, once each; lists go on without them.
+    pub(crate) fn report_unreadable(&self, unreadable: &[(String, sqlx::Error)]) {
+        let mut named = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, error) in unreadable {
+            if named.insert(id.clone()) {
+                let error = error as &dyn std::error::Error;
+                tracing::error!(cluster = id, error, "a stored cluster cannot be read; lists leave it out");
+            }
+        }
     }
 
     /// Launches with the same key follow one another in this process, so that their numbers rarely collide.
@@ -66,20 +78,4 @@ impl Registry {
         let lane = usize::try_from(hasher.finish() % LAUNCH_LANES as u64).unwrap_or(0);
         self.lanes[lane].lock().await
     }
-}
-
-/// Waits for a change of this cluster, at most a second: other replicas' changes are not heard of.
-pub(crate) async fn next_change(changes: &mut broadcast::Receiver<ClusterId>, cluster: &ClusterId) {
-    let heard = async {
-        loop {
-            match changes.recv().await {
-                Ok(changed) if changed == *cluster => return,
-                Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(_)) => return,
-                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-            }
-        }
-    };
-    // Running out of time is one of the two ways to go on.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), heard).await;
 }

@@ -1,12 +1,12 @@
 //! What the registry can be told.
 
 use bigdata_common::status::Termination;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// The registry's settings.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Where it listens; port 0: any.
@@ -25,6 +25,8 @@ pub struct Settings {
     pub termination: Termination,
     /// Milliseconds between two looks for limits that have passed.
     pub timer_interval_ms: u64,
+    /// Days for which the history of a destroyed cluster is kept; that of every other cluster is kept whole.
+    pub history_days: u32,
 }
 
 impl Default for Settings {
@@ -38,6 +40,7 @@ impl Default for Settings {
             interpreters: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
             termination: Termination::Wipe,
             timer_interval_ms: 1000,
+            history_days: 30,
         }
     }
 }

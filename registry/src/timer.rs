@@ -1,8 +1,10 @@
 //! Limits that have passed, and what is forgotten in time.
 
 use crate::cluster::course::Course;
+use crate::cluster::words;
 use crate::lifecycle::{Fact, State};
 use crate::registry::Registry;
+use crate::silence;
 use crate::store;
 use crate::store::nodes::NodeRow;
 use bigdata_chassis::Tasks;
@@ -15,19 +17,29 @@ use std::time::Duration;
 const BATCH: u32 = 100;
 /// Milliseconds between two times of forgetting.
 const PRUNE_INTERVAL_MS: u64 = 60 * 60 * 1000;
-/// Nodes that are named in a reason.
-const NAMED_MAX: usize = 5;
+/// Milliseconds of a day.
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+/// Milliseconds between two looks for nodes of which there is no word.
+const SILENCE_INTERVAL_MS: u64 = 2000;
+/// What a failure's reason says of nodes at most; more is counted.
+const REASONS_MAX: usize = 5;
 
 /// Looks for passed limits every `interval_ms` until the tasks end.
 pub(crate) fn spawn(registry: Arc<Registry>, interval_ms: u64, tasks: &Tasks) {
     let token = tasks.token();
     tasks.spawn("registry timer", async move {
-        let mut pruned_at = None;
+        let (mut pruned_at, mut silence_at) = (None, None);
         loop {
             if let Err(error) = pass_limits(&registry).await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "limits could not be looked at");
             }
             let now = registry.clock.now();
+            if silence_at.is_none_or(|at| now.millis_since(at) >= SILENCE_INTERVAL_MS) {
+                silence_at = Some(now);
+                if let Err(error) = silence::tell(&registry).await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "silent nodes could not be looked for");
+                }
+            }
             if pruned_at.is_none_or(|at| now.millis_since(at) >= PRUNE_INTERVAL_MS) {
                 match prune(&registry).await {
                     Ok(()) => pruned_at = Some(now),
@@ -89,20 +101,15 @@ fn missing(waiting: &[String], nodes: &[NodeRow]) -> Option<String> {
     if !waiting.is_empty() {
         return Some(waiting.join("; "));
     }
-    let troubled: Vec<&NodeRow> = nodes.iter().filter(|node| !node.serves()).collect();
-    if troubled.is_empty() {
-        return None;
+    let troubled = nodes.iter().filter(|node| !node.serves());
+    let lines = troubled.map(|node| (node.name.as_str(), words::trouble(node.status, node.passing, node.said())));
+    let mut named = words::together(lines, " ");
+    if named.len() > REASONS_MAX {
+        let more = named.len() - REASONS_MAX;
+        named.truncate(REASONS_MAX);
+        named.push(format!("and {more} reasons more"));
     }
-    let words = |node: &&NodeRow| {
-        let reason = node.observation.as_ref().and_then(|observation| observation.reason.as_deref());
-        let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-        format!("{} is {}{reason}", node.name, node.status)
-    };
-    let mut named: Vec<String> = troubled.iter().take(NAMED_MAX).map(words).collect();
-    if troubled.len() > NAMED_MAX {
-        named.push(format!("and {} nodes more", troubled.len() - NAMED_MAX));
-    }
-    Some(named.join("; "))
+    (!named.is_empty()).then(|| named.join("; "))
 }
 
 async fn prune(registry: &Registry) -> Result<(), sqlx::Error> {
@@ -110,5 +117,14 @@ async fn prune(registry: &Registry) -> Result<(), sqlx::Error> {
     let mut tx = registry.db.begin().await?;
     inbox::prune(&mut tx, now).await?;
     store::idempotency::prune(&mut tx, now).await?;
-    tx.commit().await
+    tx.commit().await?;
+    let ended_before = now.plus_millis(-i64::from(registry.settings.history_days) * DAY_MS);
+    loop {
+        let mut tx = registry.db.begin().await?;
+        let forgotten = store::events::forget(&mut tx, ended_before, BATCH).await?;
+        tx.commit().await?;
+        if forgotten == 0 {
+            return Ok(());
+        }
+    }
 }

@@ -18,6 +18,7 @@ use crate::{
     confine::{landlock as files, mounts, seccomp},
     entry::PROBE,
     hierarchies::{Hierarchies, Version},
+    loopback,
 };
 
 /// One thing that a machine allows or not.
@@ -48,6 +49,8 @@ pub struct Capabilities {
     pub cgroup_version_1: Capability,
     /// Control groups of version 2.
     pub cgroup_version_2: Capability,
+    /// Loopback connections from an address of the node's own.
+    pub loopback_source: Capability,
     /// Adoption of orphans.
     pub subreaper: Capability,
 }
@@ -66,7 +69,7 @@ impl Capabilities {
     }
 
     /// Every capability with its name, for people.
-    pub fn list(&self) -> [(&'static str, &Capability); 8] {
+    pub fn list(&self) -> [(&'static str, &Capability); 9] {
         [
             ("root", &self.root),
             ("Landlock", &self.landlock),
@@ -75,6 +78,7 @@ impl Capabilities {
             ("user namespaces", &self.user_namespaces),
             ("control groups v1", &self.cgroup_version_1),
             ("control groups v2", &self.cgroup_version_2),
+            ("loopback source", &self.loopback_source),
             ("subreaper", &self.subreaper),
         ]
     }
@@ -86,6 +90,7 @@ pub(crate) fn main() -> i32 {
     let root = geteuid().is_root();
     let (cgroup_version_1, cgroup_version_2) =
         (cgroups(&hierarchies, Version::One), cgroups(&hierarchies, Version::Two));
+    let loopback_source = loopback_source(&hierarchies);
     let subreaper = prctl::set_child_subreaper(true).map_err(|error| error.to_string());
     let user_namespaces = try_user_namespace();
     let mount_namespaces = mounts::own_namespace(geteuid().as_raw()).map_err(|error| error.one_line());
@@ -118,6 +123,7 @@ pub(crate) fn main() -> i32 {
         user_namespaces,
         cgroup_version_1,
         cgroup_version_2,
+        loopback_source,
         subreaper: attempt(subreaper, "no process escapes its node", "daemons may escape their node"),
     };
     match serde_json::to_writer(io::stdout(), &found) {
@@ -154,6 +160,19 @@ fn cgroups(hierarchies: &Hierarchies, version: Version) -> Capability {
         _ => format!("limits by {}", controllers.join(", ")),
     };
     Capability { available: !usable.is_empty(), explanation }
+}
+
+fn loopback_source(hierarchies: &Hierarchies) -> Capability {
+    let version_2 = hierarchies.0.iter().find(|hierarchy| hierarchy.version == Version::Two);
+    let tried = version_2.ok_or_else(|| "there are no control groups of version 2".to_owned()).and_then(|hierarchy| {
+        loopback::group::try_out(&hierarchy.directory, &format!("bigdata-probe-source-{}", getpid()))
+            .map_err(|error| error.to_string())
+    });
+    attempt(
+        tried,
+        "nodes with loopback addresses of their own see each other under these",
+        "every connection between nodes of this machine seems to come from 127.0.0.1",
+    )
 }
 
 fn can_make_group(base: &Path) -> bool {

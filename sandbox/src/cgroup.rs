@@ -1,23 +1,20 @@
 //! Control groups, version 1, version 2 or both at once (hybrid), as the machine has them.
 
+mod ending;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
 };
 
 use crate::{
     Error, Limits, Process,
     hierarchies::{Hierarchies, Version},
-    processes::{kill_all, read_pids},
+    processes::read_pids,
 };
 
 /// The period of a processor quota, in microseconds (the kernel's default).
 const QUOTA_PERIOD_MICROSECONDS: u64 = 100_000;
-
-/// How long a group that was just emptied may refuse to be removed.
-const REMOVE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A named group of processes, in every hierarchy where it could be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +64,12 @@ impl Cgroup {
     /// Its directories, one per hierarchy.
     pub fn directories(&self) -> &[PathBuf] {
         &self.directories
+    }
+
+    /// Its directory in the hierarchy of version 2, if it has one there.
+    pub(crate) fn version_2(&self) -> Option<&Path> {
+        let found = self.directories.iter().find(|directory| directory.join("cgroup.controllers").exists());
+        found.map(PathBuf::as_path)
     }
 
     /// Makes the group and sets its limits. What could not be done is added to `not_applied`.
@@ -143,6 +146,16 @@ impl Cgroup {
         files.iter().find_map(|file| self.read_number(file, Some("oom_kill"))).unwrap_or(0)
     }
 
+    /// The greatest number of processes and threads that the kernel lets it have; `None`: nothing bounds them.
+    pub fn process_limit(&self) -> Option<u64> {
+        self.read_number("pids.max", None)
+    }
+
+    /// How often the kernel refused it a process or thread since its limit was reached.
+    pub fn process_limit_hits(&self) -> u64 {
+        self.read_number("pids.events", Some("max")).unwrap_or(0)
+    }
+
     /// What its processes use; counters that no hierarchy has are `None`.
     pub fn usage(&self) -> Result<Usage, Error> {
         let nanoseconds = || Some(self.read_number("cpuacct.usage", None)? / 1000);
@@ -157,6 +170,10 @@ impl Cgroup {
 
     /// Its living processes, those of groups below it included.
     pub fn processes(&self) -> Result<Vec<Process>, Error> {
+        Ok(self.pids()?.into_iter().filter_map(Process::read).filter(Process::is_alive).collect())
+    }
+
+    fn pids(&self) -> Result<Vec<i32>, Error> {
         let mut pids = Vec::new();
         for directory in &self.directories {
             for group in with_groups_below(directory) {
@@ -169,41 +186,7 @@ impl Cgroup {
         }
         pids.sort_unstable();
         pids.dedup();
-        Ok(pids.into_iter().filter_map(Process::read).filter(Process::is_alive).collect())
-    }
-
-    /// Ends all its processes and verifies that none is left: by `cgroup.kill` or with the group frozen where the machine
-    /// has that, one by one otherwise. The number of processes ended.
-    pub fn kill_all(&self, limit: Duration) -> Result<usize, Error> {
-        let before = self.processes()?.len();
-        if before == 0 {
-            return Ok(0);
-        }
-        self.write_first(&["cgroup.kill"], "1");
-        self.write_first(&["freezer.state"], "FROZEN");
-        for process in self.processes()? {
-            process.signal(nix::sys::signal::Signal::SIGKILL);
-        }
-        self.write_first(&["freezer.state"], "THAWED");
-        kill_all(|| self.processes(), limit).map(|rest| rest.max(before))
-    }
-
-    /// Removes the group, which must be empty, and the groups below it.
-    pub fn remove(&self) -> Result<(), Error> {
-        let deadline = Instant::now() + REMOVE_LIMIT;
-        for group in self.directories.iter().flat_map(|directory| with_groups_below(directory)) {
-            // A process that just ended may still be counted.
-            while let Err(error) = fs::remove_dir(&group) {
-                if is_gone(&error) {
-                    break;
-                }
-                if error.raw_os_error() != Some(nix::libc::EBUSY) || Instant::now() >= deadline {
-                    return Err(Error::system(format!("cannot remove {}", group.display()), error));
-                }
-                thread::sleep(Duration::from_millis(2));
-            }
-        }
-        Ok(())
+        Ok(pids)
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 use crate::{
     Ending, Error, Event, Report, Request, SUBCOMMAND, Spec, Started,
     protocol::{line, take_line},
+    setup::Setup,
 };
 
 /// The greatest specification, in encoded bytes: what a Unix socket is sure to buffer before anyone reads it.
@@ -158,8 +159,15 @@ impl Control {
 
 impl Report {
     /// The report of a command that was never started.
-    pub(crate) fn setup_failed(what: impl Into<String>, command_missing: bool) -> Self {
-        let ending = Ending::SetupFailed { what: what.into(), command_missing };
-        Self { ending, requested: false, leftovers_ended: 0, survivors: Vec::new() }
+    pub(crate) fn setup_failed(setup: Setup) -> Self {
+        let Setup { what, command_missing, not_executable } = setup;
+        Self {
+            ending: Ending::SetupFailed { what, command_missing, not_executable },
+            requested: false,
+            leftovers_ended: 0,
+            survivors: Vec::new(),
+            out_of_memory_kills: 0,
+            process_limit_hits: 0,
+        }
     }
 }

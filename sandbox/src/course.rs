@@ -53,6 +53,8 @@ pub(crate) struct Course {
     stop_signal: i32,
     grace: Duration,
     time_up_at: Option<Instant>,
+    /// When the caller must have said again that it answers for the tree; None: it never did, and need not.
+    answered_until: Option<Instant>,
     main_alive: bool,
     /// The command was still running when its time was up.
     pub(crate) timed_out: bool,
@@ -76,6 +78,7 @@ impl Course {
             grace,
             // A limit beyond what the clock can express is no limit.
             time_up_at: wall_clock.and_then(|limit| now.checked_add(limit)),
+            answered_until: None,
             main_alive: true,
             timed_out: false,
             requested: false,
@@ -84,11 +87,10 @@ impl Course {
 
     /// When [`Input::Tick`] is due; `None`: only when something happens.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
+        let time_up_at = self.time_up_at.filter(|_| self.main_alive);
         match self.phase {
-            Phase::Running => self.time_up_at,
-            Phase::Stopping { until } => {
-                Some(self.time_up_at.filter(|_| self.main_alive).map_or(until, |at| at.min(until)))
-            }
+            Phase::Running => time_up_at.into_iter().chain(self.answered_until).min(),
+            Phase::Stopping { until } => time_up_at.into_iter().chain(self.answered_until).chain([until]).min(),
             Phase::Killing { until, retry_at } => Some(until.min(retry_at)),
         }
     }
@@ -106,6 +108,10 @@ impl Course {
             Input::Requested(Request::Kill) => {
                 self.requested = true;
                 self.kill(now)
+            }
+            Input::Requested(Request::KeepAlive { limit }) => {
+                self.answered_until = now.checked_add(limit);
+                None
             }
             Input::LifelineLost => match self.profile {
                 Profile::Workload => self.stop(self.grace, now),
@@ -180,6 +186,10 @@ impl Course {
             self.timed_out = true;
             return self.kill(now);
         }
+        if self.answered_until.is_some_and(|until| now >= until) {
+            self.requested = true;
+            return self.kill(now);
+        }
         match self.phase {
             Phase::Stopping { until } if now >= until => self.kill(now),
             _ => None,
@@ -242,6 +252,19 @@ mod tests {
         assert_eq!(script.step(Input::LifelineLost, now), Some(Action::KillTree));
         let (mut workload, now) = course(Profile::Workload, None);
         assert_eq!(workload.step(Input::LifelineLost, now), Some(Action::SignalMain(2)));
+    }
+
+    #[test]
+    fn a_caller_that_falls_silent_after_it_spoke_loses_its_tree() {
+        let (mut course, now) = course(Profile::Script, Some(60 * SECOND));
+        assert_eq!(course.step(Input::Tick, now + 50 * SECOND), None, "a caller that never spoke need not go on");
+        let alive = |limit: u32| Input::Requested(Request::KeepAlive { limit: limit * SECOND });
+        assert_eq!(course.step(alive(3), now), None);
+        assert_eq!(course.wake_at(), Some(now + 3 * SECOND));
+        course.step(alive(3), now + 2 * SECOND);
+        assert_eq!(course.step(Input::Tick, now + 4 * SECOND), None, "it spoke again");
+        assert_eq!(course.step(Input::Tick, now + 5 * SECOND), Some(Action::KillTree));
+        assert!(course.requested && !course.timed_out);
     }
 
     #[test]

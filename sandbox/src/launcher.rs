@@ -29,11 +29,15 @@ use crate::{
 /// Never returns when all goes well: this process is the command then.
 pub(crate) fn main() -> i32 {
     let Ok(mut supervisor) = take_standard_input() else { return 125 };
-    let (what, command_missing) = match launch(&mut supervisor) {
-        Failure::Setup(error) => (error.one_line(), false),
-        Failure::Execution { what, command_missing } => (what, command_missing),
+    let failed = match launch(&mut supervisor) {
+        Failure::Setup(error) => {
+            Launch::Failed { what: error.one_line(), command_missing: false, not_executable: false }
+        }
+        Failure::Execution { what, command_missing } => {
+            Launch::Failed { what, command_missing, not_executable: !command_missing }
+        }
     };
-    if let Ok(bytes) = line(&Launch::Failed { what, command_missing }) {
+    if let Ok(bytes) = line(&failed) {
         let _ = supervisor.write_all(&bytes);
     }
     125

@@ -9,8 +9,8 @@
 //! appears in an argument list or environment), then [`Request`]s one way and [`Event`]s the other. It is also the lifeline:
 //! when the caller dies or drops its [`Control`], the tree is ended.
 //!
-//! **Invariant:** this crate holds no unsafe code; what needs it (fork, pre_exec, raw descriptors) is done by executing
-//! again instead.
+//! **Invariant:** unsafe code stands only where the kernel has no other door (`loopback/`); what else would need it (fork,
+//! pre_exec) is done by executing again instead.
 //!
 //! A program that uses it calls [`main_if_requested`] first in its `main`.
 
@@ -19,10 +19,13 @@ mod cgroup;
 mod confine;
 mod control;
 mod course;
+mod disk;
 mod entry;
 mod error;
 mod hierarchies;
 mod launcher;
+mod leftovers;
+mod loopback;
 mod processes;
 mod protocol;
 mod render;
@@ -33,8 +36,10 @@ mod supervisor;
 pub use capabilities::{Capabilities, Capability};
 pub use cgroup::{Cgroup, Usage, processes_in_cgroup};
 pub use control::Control;
+pub use disk::{DiskUsage, disk_usage, size_in_words};
 pub use entry::{SUBCOMMAND, main_if_requested};
 pub use error::Error;
+pub use leftovers::remove_empty_groups;
 pub use processes::{Process, descendants, kill_all, processes, processes_of_uid, processes_with_environment};
 pub use protocol::{Ending, Event, Report, Request, Started};
 pub use render::{RenderLimits, restrict_self};

@@ -25,6 +25,12 @@ pub enum Request {
         /// Whether descendants of the command get it too.
         whole_tree: bool,
     },
+    /// The caller still answers for the tree, for this long from now. From the first of these on the whole tree is killed
+    /// when that time has passed without another: a caller that is stopped, not gone, does not close its socket.
+    KeepAlive {
+        /// Until the next one must have come.
+        limit: Duration,
+    },
 }
 
 /// What a sandbox tells its caller: at most one `Started`, then one `Ended`.
@@ -59,6 +65,12 @@ pub struct Report {
     pub leftovers_ended: u32,
     /// Processes that could not be ended in time (in uninterruptible sleep).
     pub survivors: Vec<i32>,
+    /// How often the kernel killed one of its processes for want of memory in its control group.
+    #[serde(default)]
+    pub out_of_memory_kills: u64,
+    /// How often the kernel refused it a process at the control group's limit on them.
+    #[serde(default)]
+    pub process_limit_hits: u64,
 }
 
 /// The end of a command.
@@ -85,12 +97,15 @@ pub enum Ending {
         what: String,
         /// Whether the program to run is missing.
         command_missing: bool,
+        /// Whether the program is there and the system refuses to execute it.
+        #[serde(default)]
+        not_executable: bool,
     },
 }
 
 impl Ending {
     /// What the supervisor exits with: the command's own code, 128 + signal, and as shells and `timeout` have it 124
-    /// (timed out), 125 (not started), 127 (no such command), 137 (out of memory).
+    /// (timed out), 125 (not started), 126 (not executable), 127 (no such command), 137 (out of memory).
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Exited { code } => *code,
@@ -98,6 +113,7 @@ impl Ending {
             Self::TimedOut => 124,
             Self::MemoryExhausted => 137,
             Self::SetupFailed { command_missing: true, .. } => 127,
+            Self::SetupFailed { not_executable: true, .. } => 126,
             Self::SetupFailed { .. } => 125,
         }
     }
@@ -145,7 +161,7 @@ pub(crate) enum Launch {
     /// Everything is applied; the next thing is the command, or `Failed`.
     Ready { not_applied: Vec<String> },
     /// It came to nothing.
-    Failed { what: String, command_missing: bool },
+    Failed { what: String, command_missing: bool, not_executable: bool },
 }
 
 pub(crate) fn line<T: Serialize>(message: &T) -> Result<Vec<u8>, Error> {
@@ -174,10 +190,12 @@ mod tests {
     #[test]
     fn messages_survive_the_wire() {
         let report = Report {
-            ending: Ending::SetupFailed { what: "no\nnewline".into(), command_missing: true },
+            ending: Ending::SetupFailed { what: "no\nnewline".into(), command_missing: true, not_executable: false },
             requested: false,
             leftovers_ended: 2,
             survivors: vec![7],
+            out_of_memory_kills: 1,
+            process_limit_hits: 3,
         };
         let mut bytes = line(&Event::Ended(report.clone())).unwrap();
         bytes.extend_from_slice(b"rest");
@@ -192,7 +210,12 @@ mod tests {
         assert_eq!(Ending::Exited { code: 3 }.exit_code(), 3);
         assert_eq!(Ending::Signaled { signal: 15 }.exit_code(), 143);
         assert!(Ending::Signaled { signal: 24 }.to_string().contains("CPU"));
-        let missing = Ending::SetupFailed { what: "command not found: /x/y".into(), command_missing: true };
+        let failed = |command_missing, not_executable| {
+            let what = "command not found: /x/y".into();
+            Ending::SetupFailed { what, command_missing, not_executable }
+        };
+        assert_eq!([failed(false, true), failed(false, false)].map(|ending| ending.exit_code()), [126, 125]);
+        let missing = failed(true, false);
         assert_eq!((missing.exit_code(), missing.to_string()), (127, "not started: command not found: /x/y".into()));
     }
 }

@@ -14,7 +14,8 @@ use crate::{
     Cgroup, Error, SUBCOMMAND, Spec,
     entry::LAUNCH,
     launcher::refuse_if_required,
-    protocol::{Launch, parse, take_line},
+    loopback,
+    protocol::{Launch, line, parse, take_line},
 };
 
 /// The longest that applying the restrictions may take.
@@ -27,11 +28,12 @@ const CGROUP_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct Setup {
     pub(crate) what: String,
     pub(crate) command_missing: bool,
+    pub(crate) not_executable: bool,
 }
 
 impl From<Error> for Setup {
     fn from(error: Error) -> Self {
-        Self { what: error.one_line(), command_missing: false }
+        Self { what: error.one_line(), command_missing: false, not_executable: false }
     }
 }
 
@@ -66,11 +68,29 @@ pub(crate) fn prepare_cgroup(spec: &Spec, not_applied: &mut Vec<String>) -> Resu
     Ok(Cgroup::create(name, &spec.limits, not_applied))
 }
 
+/// Sees to the source address of the command's loopback connections.
+pub(crate) fn prepare_loopback(spec: &Spec, cgroup: Option<&Cgroup>, not_applied: &mut Vec<String>) {
+    let Some(address) = spec.loopback_source else { return };
+    let group = cgroup.and_then(Cgroup::version_2).ok_or_else(|| "it needs a control group of version 2".to_owned());
+    let attached =
+        group.and_then(|directory| loopback::group::attach(directory, address).map_err(|error| error.to_string()));
+    if let Err(reason) = attached {
+        not_applied.push(format!("loopback connections from {address}: {reason}"));
+    }
+}
+
 pub(crate) fn clean_up(cgroup: Option<&Cgroup>) {
     if let Some(group) = cgroup {
         // Processes that it cannot end stay visible there under the group's name.
         let _ = group.kill_all(CGROUP_LIMIT).and_then(|_| group.remove());
     }
+}
+
+/// The specification for a tree whose processes its group counts: other trees of the same user do not count then.
+fn without_user_limit(spec: &Spec) -> Spec {
+    let mut spec = spec.clone();
+    (spec.limits.processes, spec.limits.user_processes) = (None, None);
+    spec
 }
 
 /// Starts the launcher, puts it into its control group, sends it the specification and waits until it is the command.
@@ -88,14 +108,17 @@ pub(crate) fn launch(
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .spawn()
         .map_err(system("cannot start the launcher"))?;
-    if let Some(Err(error)) = cgroup.map(|group| group.join(child.id())) {
+    let joined = cgroup.map(|group| group.join(child.id()));
+    if let Some(Err(error)) = &joined {
         not_applied.push(format!("control group: {error}"));
     }
+    let is_counted = matches!(joined, Some(Ok(()))) && cgroup.and_then(Cgroup::process_limit).is_some();
+    let text = if is_counted { line(&without_user_limit(spec))? } else { [text, b"\n"].concat() };
     // The launcher waits for its specification until here.
     refuse_if_required(spec, not_applied)?;
     let failed = system("cannot reach the launcher");
     ours.set_read_timeout(Some(SETUP_LIMIT)).map_err(failed)?;
-    ours.write_all(text).and_then(|()| ours.write_all(b"\n")).map_err(failed)?;
+    ours.write_all(&text).map_err(failed)?;
     ours.shutdown(Shutdown::Write).map_err(failed)?;
     let mut answer = Vec::new();
     // Its end of the socket closes when it executes the command.
@@ -107,12 +130,14 @@ pub(crate) fn launch(
                 not_applied.extend(more);
                 ready = true;
             }
-            Launch::Failed { what, command_missing } => return Err(Setup { what, command_missing }),
+            Launch::Failed { what, command_missing, not_executable } => {
+                return Err(Setup { what, command_missing, not_executable });
+            }
         }
     }
     if !ready {
         let what = "the launcher ended before the command was started: a limit is too low for it".into();
-        return Err(Setup { what, command_missing: false });
+        return Err(Setup { what, command_missing: false, not_executable: false });
     }
     Ok(Pid::from_raw(child.id().cast_signed()))
 }

@@ -1,6 +1,6 @@
 //! What is to be run, and within which bounds.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,10 @@ pub struct Spec {
     /// A relative control group name such as `bigdata/node-1`, created below the caller's group and removed at the end.
     /// Processes found in it at the start are leftovers and are killed.
     pub cgroup: Option<String>,
+    /// The address that the command's TCP connections to 127.0.0.0/8 come from, but for those to 127.0.0.1 and those of
+    /// sockets that it binds itself. It cannot bind one to another address of 127.0.0.0/8 but 127.0.0.1 then: those are
+    /// its neighbours'.
+    pub loopback_source: Option<Ipv4Addr>,
     /// The signal of a graceful stop (SIGTERM).
     pub stop_signal: i32,
     /// How long a graceful stop waits before everything is killed.
@@ -70,8 +74,11 @@ pub struct Limits {
     pub file_size_bytes: Option<u64>,
     /// Open descriptors of each process.
     pub open_files: Option<u64>,
-    /// Processes and threads: of the uid (not enforced for root), and of the control group where there is one.
+    /// Processes and threads of the whole tree, zombies among them, by a control group. Where none counts them: all of the
+    /// uid's on this machine, not enforced for root.
     pub processes: Option<u64>,
+    /// The limit on all of the uid's processes and threads in place of that one, for a uid that several trees share.
+    pub user_processes: Option<u64>,
     /// Core dumps, in bytes.
     pub core_bytes: Option<u64>,
     /// The main thread's stack, in bytes.
@@ -150,6 +157,7 @@ impl Spec {
             user_entry: None,
             private_tmp: None,
             cgroup: None,
+            loopback_source: None,
             stop_signal: nix::libc::SIGTERM,
             grace: match profile {
                 Profile::Render => Duration::ZERO,
@@ -191,6 +199,9 @@ impl Spec {
         }
         if self.limits.processors.is_some_and(|count| !(count.is_finite() && count > 0.0)) {
             return refuse("processors must be a positive number".into());
+        }
+        if self.loopback_source.is_some_and(|address| !address.is_loopback()) {
+            return refuse("the source of loopback connections must be in 127.0.0.0/8".into());
         }
         if nix::sys::signal::Signal::try_from(self.stop_signal).is_err() {
             return refuse(format!("{} is no signal", self.stop_signal));
@@ -268,6 +279,8 @@ mod tests {
             let spec = Spec { cgroup: Some(name.into()), ..good.clone() };
             assert!(spec.check().is_err(), "{name:?}");
         }
+        let elsewhere = Spec { loopback_source: Some([10, 0, 0, 1].into()), ..good.clone() };
+        assert!(elsewhere.check().is_err());
         let entry = UserEntry { name: "node:0".into(), home: "/".into() };
         assert!(Spec { user_entry: Some(entry), ..good }.check().is_err());
     }

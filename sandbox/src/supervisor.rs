@@ -28,7 +28,7 @@ use crate::{
     launcher::take_standard_input,
     processes::{descendants, kill_own_tree, own_tree},
     protocol::{line, parse, take_line},
-    setup::{Setup, clean_up, launch, prepare_cgroup, read_spec},
+    setup::{Setup, clean_up, launch, prepare_cgroup, prepare_loopback, read_spec},
 };
 
 /// The longest line that a caller sends after the specification.
@@ -47,7 +47,7 @@ pub(crate) fn main() -> i32 {
     };
     let report = match Supervisor::start(&control) {
         Ok(mut supervisor) => supervisor.run(&mut control),
-        Err(Setup { what, command_missing }) => Report::setup_failed(what, command_missing),
+        Err(setup) => Report::setup_failed(setup),
     };
     let code = report.ending.exit_code();
     tell(&control, &Event::Ended(report));
@@ -88,6 +88,7 @@ impl Supervisor {
 
         let mut not_applied = Vec::new();
         let cgroup = prepare_cgroup(&spec, &mut not_applied)?;
+        prepare_loopback(&spec, cgroup.as_ref(), &mut not_applied);
         let launched = launch(&spec, &text, cgroup.as_ref(), &mut not_applied);
         let main = match launched {
             Ok(main) => main,
@@ -218,7 +219,9 @@ impl Supervisor {
                 false
             }
             Some(Action::KillTree) => {
-                let killed = kill_own_tree();
+                // At once where the machine can: a flood of forks would outrun whoever looks for its processes.
+                let mut killed = self.cgroup.as_ref().map(Cgroup::kill_now).unwrap_or_default();
+                killed.extend(kill_own_tree());
                 self.leftovers.extend(killed.into_iter().filter(|pid| *pid != self.main.as_raw()));
                 false
             }
@@ -226,11 +229,12 @@ impl Supervisor {
     }
 
     fn report(&mut self) -> Report {
-        let oom_kills = self.cgroup.as_ref().map_or(0, Cgroup::out_of_memory_kills);
+        let out_of_memory_kills = self.cgroup.as_ref().map_or(0, Cgroup::out_of_memory_kills);
+        let process_limit_hits = self.cgroup.as_ref().map_or(0, Cgroup::process_limit_hits);
         clean_up(self.cgroup.as_ref());
         let ending = match self.ending.take() {
             Some(_) if self.course.timed_out => Ending::TimedOut,
-            Some(Ending::Signaled { signal }) if oom_kills > 0 && signal == Signal::SIGKILL as i32 => {
+            Some(Ending::Signaled { signal }) if out_of_memory_kills > 0 && signal == Signal::SIGKILL as i32 => {
                 Ending::MemoryExhausted
             }
             Some(ending) => ending,
@@ -243,6 +247,8 @@ impl Supervisor {
             requested: self.course.requested,
             leftovers_ended: u32::try_from(self.leftovers.len()).unwrap_or(u32::MAX),
             survivors: if self.children_left { own_tree() } else { Vec::new() },
+            out_of_memory_kills,
+            process_limit_hits,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The bus of services that share a process.
 //!
 //! It keeps nothing: the senders' outbox tables are its storage. An event is confirmed when every queue that is bound to
-//! its type has handled it, so a crash at any instant leaves it in the outbox. In its hostile mode it duplicates, delays
-//! and reorders by a seed, as a broker may.
+//! its type has handled it, so a crash at any instant leaves it in the outbox. A queue whose consumers have ended holds
+//! its events back. Whoever builds the process binds every queue before the first relay runs: an event that no queue is
+//! bound to is confirmed. In its hostile mode it duplicates, delays and reorders by a seed, as a broker may.
 
-use super::{Bus, BusError, Confirmation, Delivery, Settled, Subscription};
+use super::delivery::Settled;
+use super::{Bus, BusError, Confirmation, Delivery, Subscription};
 use bigdata_common::event::Envelope;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -12,8 +14,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// Deliveries that wait in one queue; a full one makes the publisher wait.
+/// Deliveries that wait at one consumer; a full one makes the publisher wait.
 const QUEUE_LENGTH: usize = 256;
+/// For how long it makes the publisher wait.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// See the [module](self).
 #[derive(Default)]
@@ -25,7 +29,9 @@ pub struct EmbeddedBus {
 struct Queue {
     name: &'static str,
     kinds: &'static [&'static str],
-    sender: mpsc::Sender<Delivery>,
+    /// The queue's consumers take turns; with none left it is bound all the same.
+    consumers: Vec<mpsc::Sender<Delivery>>,
+    turn: usize,
 }
 
 /// What the hostile mode does to one delivery.
@@ -45,9 +51,10 @@ impl EmbeddedBus {
         Self { queues: Mutex::default(), hostility: Some(Mutex::new(SmallRng::seed_from_u64(seed))) }
     }
 
-    fn bound_to(&self, kind: &str) -> Vec<mpsc::Sender<Delivery>> {
-        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        queues.iter().filter(|queue| queue.kinds.contains(&kind)).map(|queue| queue.sender.clone()).collect()
+    /// For each queue that is bound to `kind` the consumer whose turn it is; None where the queue has none.
+    fn bound_to(&self, kind: &str) -> Vec<Option<mpsc::Sender<Delivery>>> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.iter_mut().filter(|queue| queue.kinds.contains(&kind)).map(Queue::next_consumer).collect()
     }
 
     fn mischief(&self) -> Option<Mischief> {
@@ -59,48 +66,75 @@ impl EmbeddedBus {
     }
 }
 
+impl Queue {
+    fn next_consumer(&mut self) -> Option<mpsc::Sender<Delivery>> {
+        self.consumers.retain(|consumer| !consumer.is_closed());
+        self.turn = self.turn.wrapping_add(1);
+        let index = self.turn.checked_rem(self.consumers.len())?;
+        self.consumers.get(index).cloned()
+    }
+}
+
 #[async_trait::async_trait]
 impl Bus for EmbeddedBus {
     async fn publish(&self, envelope: Arc<Envelope>) -> Result<Confirmation, BusError> {
         let mut confirmations = Vec::new();
-        for queue in self.bound_to(envelope.event.kind()) {
+        for consumer in self.bound_to(envelope.event.kind()) {
+            let consumer = consumer.ok_or_else(ended)?;
             let (settle, settled) = oneshot::channel();
             confirmations.push(settled);
             match self.mischief() {
-                None => send(&queue, &envelope, Some(settle)).await?,
+                None => send(&consumer, &envelope, Some(settle)).await?,
                 Some(mischief) => {
                     let envelope = Arc::clone(&envelope);
                     tokio::spawn(async move {
                         tokio::time::sleep(mischief.delay).await;
                         if mischief.twice {
                             // An unconfirmed duplicate, as a broker sends after a lost acknowledgement.
-                            let _ = send(&queue, &envelope, None).await;
+                            let _ = send(&consumer, &envelope, None).await;
                         }
-                        let _ = send(&queue, &envelope, Some(settle)).await;
+                        let _ = send(&consumer, &envelope, Some(settle)).await;
                     });
                 }
             }
         }
-        Ok(Confirmation::of(confirmations))
+        Ok(Confirmation::when(async move {
+            for settled in confirmations {
+                match settled.await {
+                    Ok(Settled::Handled) => {}
+                    Ok(Settled::Returned) | Err(_) => return Err(BusError::Unconfirmed),
+                }
+            }
+            Ok(())
+        }))
     }
 
     async fn subscribe(&self, queue: &'static str, kinds: &'static [&'static str]) -> Result<Subscription, BusError> {
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        // A queue without a consumer holds its events back, until a new consumer takes its place.
-        queues.retain(|held| held.name != queue || !held.sender.is_closed());
-        queues.push(Queue { name: queue, kinds, sender });
+        match queues.iter_mut().find(|held| held.name == queue) {
+            Some(held) => {
+                held.kinds = kinds;
+                held.consumers.push(sender);
+            }
+            None => queues.push(Queue { name: queue, kinds, consumers: vec![sender], turn: 0 }),
+        }
         Ok(Subscription(receiver))
     }
 }
 
 async fn send(
-    queue: &mpsc::Sender<Delivery>,
+    consumer: &mpsc::Sender<Delivery>,
     envelope: &Arc<Envelope>,
     settle: Option<oneshot::Sender<Settled>>,
 ) -> Result<(), BusError> {
-    queue
-        .send(Delivery { envelope: Arc::clone(envelope), settle })
-        .await
-        .map_err(|_| BusError::Unavailable("a queue's consumer has ended".to_owned()))
+    let delivery = Delivery::new(Arc::clone(envelope), settle);
+    match tokio::time::timeout(SEND_TIMEOUT, consumer.send(delivery)).await {
+        Ok(sent) => sent.map_err(|_| ended()),
+        Err(_) => Err(BusError::Unavailable("a queue is full, and its consumer takes nothing".to_owned())),
+    }
+}
+
+fn ended() -> BusError {
+    BusError::Unavailable("a queue's consumer has ended".to_owned())
 }

@@ -2,14 +2,18 @@
 
 pub mod caller;
 pub mod client;
+mod database_errors;
 pub mod json;
+mod observe;
 pub mod problem;
 mod problem_answers;
 pub mod server;
+pub mod upstreams;
 
 pub use caller::{Caller, Internal};
-pub use client::{ClientError, InternalClient};
+pub use client::{ClientBuildError, ClientError, InternalClient};
 pub use problem::ApiError;
+pub use upstreams::Upstreams;
 
 /// The header that names the user on whose behalf one service calls another.
 pub const USER_HEADER: &str = "x-bigdata-user";

@@ -51,9 +51,9 @@ impl From<Problem> for ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::PoolTimedOut => Self::unavailable("the service's database is busy; try again", error),
-            other => Self::internal(other),
+        match super::database_errors::condition(&error) {
+            Some(words) => Self::unavailable(words, error),
+            None => Self::internal(error),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Starts an actix server as one of a process's tasks.
 
 use super::ApiError;
-use crate::Tasks;
 use crate::secret::Token;
+use crate::{Readiness, Tasks, measures};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use bigdata_common::api::problem::ProblemCode;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -14,7 +14,8 @@ pub const BODY_MAX: usize = 1024 * 1024;
 
 /// Serves `routes` on `listener` until the tasks end; answers from when this returns.
 ///
-/// `/health` answers 200 while the process lives. Unknown routes and methods are answered by problems. Routes find the
+/// `/health` answers 200 while the process lives, `/ready` while it waits for nothing, else 503 with what it waits for,
+/// and `/metrics` in Prometheus's text format where the process keeps its measures. Unknown routes and methods are answered by problems. Routes find the
 /// internal token in their data ([`super::Internal`], [`super::Caller`]).
 ///
 /// # Errors
@@ -28,14 +29,19 @@ pub fn serve(
 ) -> std::io::Result<SocketAddr> {
     let address = listener.local_addr()?;
     let token = web::Data::new(token.clone());
+    let readiness = web::Data::new(tasks.readiness().clone());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(token.clone())
             .app_data(web::PayloadConfig::new(BODY_MAX))
+            .app_data(readiness.clone())
             .wrap(from_fn(super::problem_answers::middleware))
+            .wrap(from_fn(super::observe::middleware))
             .route("/health", web::get().to(health))
-            .configure(routes.clone())
+            .route("/ready", web::get().to(ready))
+            .route("/metrics", web::get().to(metrics))
             .default_service(web::to(unknown))
+            .configure(routes.clone())
     })
     .workers(workers)
     .disable_signals()
@@ -64,8 +70,28 @@ async fn health() -> &'static str {
     "ok\n"
 }
 
-async fn unknown(request: actix_web::HttpRequest) -> Result<String, ApiError> {
+async fn ready(readiness: web::Data<Readiness>) -> HttpResponse {
+    let awaited = readiness.awaited();
+    let mut response = if awaited.is_empty() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    if !awaited.is_empty() {
+        response.insert_header(("retry-after", "1"));
+    }
+    response.json(serde_json::json!({"ready": awaited.is_empty(), "waits_for": awaited}))
+}
+
+async fn metrics(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    match measures::render() {
+        Some(text) => Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)),
+        None => Err(nothing_at(&request)),
+    }
+}
+
+async fn unknown(request: HttpRequest) -> Result<String, ApiError> {
+    Err(nothing_at(&request))
+}
+
+fn nothing_at(request: &HttpRequest) -> ApiError {
     let detail =
         format!("there is nothing at {} {}; docs/api.md lists what there is", request.method(), request.path());
-    Err(ApiError::new(ProblemCode::UnknownRoute, detail))
+    ApiError::new(ProblemCode::UnknownRoute, detail)
 }

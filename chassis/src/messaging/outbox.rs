@@ -1,5 +1,6 @@
 //! Events enqueued in the transaction of the change that they tell of.
 
+use crate::trace::Cause;
 use crate::{Tx, on_tx};
 use bigdata_common::event::{Envelope, Event};
 use bigdata_common::{ClusterId, EventId, Timestamp};
@@ -16,8 +17,9 @@ pub async fn enqueue(
     at: Timestamp,
     event: Event,
 ) -> Result<EventId, sqlx::Error> {
+    let traceparent = Cause::current().child().traceparent;
     let envelope =
-        Envelope { id: EventId(Uuid::now_v7()), cluster_id: cluster.clone(), revision, at, traceparent: None, event };
+        Envelope { id: EventId(Uuid::now_v7()), cluster_id: cluster.clone(), revision, at, traceparent, event };
     let text = serde_json::to_string(&envelope).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
     on_tx!(tx, connection => sqlx::query("INSERT INTO outbox (event_id, envelope) VALUES ($1, $2)")
         .bind(envelope.id.to_string())

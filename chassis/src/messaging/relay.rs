@@ -1,6 +1,7 @@
 //! Publishes what waits in the outbox.
 
-use crate::bus::Bus;
+use super::parked;
+use crate::bus::{Bus, BusError};
 use crate::{Clock, Db, Tasks, on_db, on_tx};
 use bigdata_common::event::Envelope;
 use futures_util::stream::{FuturesOrdered, StreamExt};
@@ -8,14 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Events published at one go.
-const BATCH: i64 = 64;
-/// How long a batch belongs to the relay that took it.
+const BATCH: i64 = 128;
+/// How long a batch belongs to the relay that took it: for so long the events of a relay that was killed wait.
 const LEASE_MILLIS: i64 = 30_000;
+/// The longest that a relay is busy with a batch: it ends well before the lease does, so that no other relay publishes
+/// the batch beside it.
+const STEP_LIMIT: Duration = Duration::from_secs(25);
 /// How often the outbox is looked into without a hint.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// The shortest wait for an event that was put off.
+const MINIMAL_MILLIS: i64 = 20;
+/// The waits after failures: the first is twice the former.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(2));
 
 /// Publishes events in the order of their ids and deletes each when it is confirmed: at least once, in order as long as
-/// nothing fails.
+/// nothing fails. An event that could not be published is put off, a little longer each time, and holds no other back.
+/// Several relays may share a database.
 pub struct Relay {
     db: Db,
     bus: Arc<dyn Bus>,
@@ -30,13 +39,20 @@ pub enum RelayError {
     Database(#[from] sqlx::Error),
     /// The bus did not confirm.
     #[error("the bus did not take an event")]
-    Bus(#[from] crate::bus::BusError),
+    Bus(#[from] BusError),
 }
 
 #[derive(sqlx::FromRow)]
 struct Row {
     event_id: String,
     envelope: String,
+}
+
+/// What became of one row.
+enum Outcome {
+    Published,
+    Failed(BusError),
+    Unreadable(String),
 }
 
 impl Relay {
@@ -50,17 +66,22 @@ impl Relay {
         let token = tasks.token();
         let hint = self.db.outbox_hint();
         tasks.spawn("outbox relay", async move {
-            let mut backoff = Duration::from_millis(50);
+            let mut backoff = BACKOFF.0;
             loop {
                 let wait = match self.step().await {
-                    Ok(0) => {
-                        backoff = Duration::from_millis(50);
-                        INTERVAL
+                    Ok(0) => self.pause().await,
+                    Ok(_) => {
+                        backoff = BACKOFF.0;
+                        continue;
                     }
-                    Ok(_) => continue,
                     Err(error) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "events wait in the outbox");
-                        backoff = (backoff * 2).min(INTERVAL);
+                        let error = &error as &dyn std::error::Error;
+                        if backoff == BACKOFF.0 {
+                            tracing::warn!(error, "events wait in the outbox");
+                        } else {
+                            tracing::debug!(error, "events still wait in the outbox");
+                        }
+                        backoff = (backoff * 2).min(BACKOFF.1);
                         backoff
                     }
                 };
@@ -73,59 +94,84 @@ impl Relay {
         });
     }
 
-    /// Publishes one batch; the number of events that were confirmed.
+    /// Publishes one batch; the number of events that are done with.
     ///
     /// # Errors
     /// When an event was not taken or not confirmed: it stays, and is tried again. The others are done.
     pub async fn step(&self) -> Result<usize, RelayError> {
-        let mut rows = self.take().await?;
-        rows.sort_by(|left, right| left.event_id.cmp(&right.event_id));
-        let mut confirmations = FuturesOrdered::new();
-        for row in rows {
-            let published = match serde_json::from_str::<Envelope>(&row.envelope) {
-                // What cannot be published now holds nothing back that can.
-                Ok(envelope) => Some(self.bus.publish(Arc::new(envelope)).await),
-                Err(error) => {
-                    tracing::error!(event.id = row.event_id, %error, "an event in the outbox cannot be read; it is dropped");
-                    None
-                }
-            };
-            confirmations.push_back(async move {
-                if let Some(published) = published {
-                    published?.wait().await?;
-                }
-                Ok::<_, RelayError>(row.event_id)
-            });
+        let rows = self.take().await?;
+        if rows.is_empty() {
+            return Ok(0);
         }
-        let mut done = Vec::new();
-        let mut failure = None;
-        while let Some(confirmed) = confirmations.next().await {
-            match confirmed {
-                Ok(event_id) => done.push(event_id),
-                Err(error) => {
+        let (mut done, mut failed, mut failure) = (Vec::new(), Vec::new(), None);
+        for (row, outcome) in self.publish(rows).await {
+            match outcome {
+                Outcome::Published => done.push(row.event_id),
+                Outcome::Failed(error) => {
+                    failed.push(row.event_id);
                     failure.get_or_insert(error);
+                }
+                Outcome::Unreadable(reason) => {
+                    tracing::error!(event.id = row.event_id, reason, "an event in the outbox is parked");
+                    parked::park(&self.db, &row.event_id, &row.envelope, &reason, self.clock.now()).await?;
+                    done.push(row.event_id);
                 }
             }
         }
-        self.delete(&done).await?;
-        failure.map_or(Ok(done.len()), Err)
+        self.settle(&done, &failed).await?;
+        failure.map_or(Ok(done.len()), |error| Err(error.into()))
     }
 
+    /// Hands every event over, in their order, and waits until each is confirmed or has failed.
+    async fn publish(&self, mut rows: Vec<Row>) -> Vec<(Row, Outcome)> {
+        rows.sort_by(|left, right| left.event_id.cmp(&right.event_id));
+        let deadline = tokio::time::Instant::now() + STEP_LIMIT;
+        let late = || BusError::Unavailable("a batch took too long".to_owned());
+        let mut confirmations = FuturesOrdered::new();
+        for row in rows {
+            let handed_over = match serde_json::from_str::<Envelope>(&row.envelope) {
+                Ok(envelope) => {
+                    let publishing = self.bus.publish(Arc::new(envelope));
+                    Ok(tokio::time::timeout_at(deadline, publishing).await.unwrap_or_else(|_| Err(late())))
+                }
+                Err(error) => Err(format!("it cannot be read: {error}")),
+            };
+            // What cannot be published now holds nothing back that can.
+            confirmations.push_back(async move {
+                let outcome = match handed_over {
+                    Err(reason) => Outcome::Unreadable(reason),
+                    Ok(Err(error)) => Outcome::Failed(error),
+                    Ok(Ok(confirmation)) => match tokio::time::timeout_at(deadline, confirmation.wait()).await {
+                        Ok(Ok(())) => Outcome::Published,
+                        Ok(Err(error)) => Outcome::Failed(error),
+                        Err(_) => Outcome::Failed(BusError::Unconfirmed),
+                    },
+                };
+                (row, outcome)
+            });
+        }
+        confirmations.collect().await
+    }
+
+    /// The next events, which belong to this relay until their lease has ended or they are put off.
     async fn take(&self) -> Result<Vec<Row>, sqlx::Error> {
+        let now = self.clock.now().as_millis();
         if !self.db.is_postgres() {
             // The only relay of this file: no lease is needed.
             return on_db!(self.db, pool => sqlx::query_as(
-                    "SELECT event_id, envelope FROM outbox ORDER BY event_id LIMIT $1")
+                    "SELECT event_id, envelope FROM outbox WHERE lease_until_ms <= $1 ORDER BY event_id LIMIT $2")
+                .bind(now)
                 .bind(BATCH)
                 .fetch_all(pool)
                 .await);
         }
-        let now = self.clock.now().as_millis();
         let mut tx = self.db.begin().await?;
+        // Rows that another relay is taking now are skipped: each gets a batch of its own, and neither waits.
         let rows = on_tx!(tx, connection => sqlx::query_as(
-                "UPDATE outbox SET lease_until_ms = $1, attempts = attempts + 1 \
-                 WHERE event_id IN (SELECT event_id FROM outbox WHERE lease_until_ms < $2 ORDER BY event_id LIMIT $3) \
-                 AND lease_until_ms < $2 RETURNING event_id, envelope")
+                "UPDATE outbox SET lease_until_ms = $1 \
+                 WHERE event_id IN (SELECT event_id FROM outbox WHERE lease_until_ms <= $2 \
+                                    ORDER BY event_id LIMIT $3 FOR UPDATE SKIP LOCKED) \
+                 RETURNING event_id, envelope")
             .bind(now + LEASE_MILLIS)
             .bind(now)
             .bind(BATCH)
@@ -135,18 +181,47 @@ impl Relay {
         Ok(rows)
     }
 
-    async fn delete(&self, event_ids: &[String]) -> Result<(), sqlx::Error> {
-        if event_ids.is_empty() {
-            return Ok(());
-        }
+    /// How long nothing of the outbox is due; at most [`INTERVAL`].
+    async fn pause(&self) -> Duration {
+        let next: Result<Option<i64>, _> = on_db!(self.db, pool =>
+            sqlx::query_scalar("SELECT MIN(lease_until_ms) FROM outbox").fetch_one(pool).await);
+        let millis =
+            next.ok().flatten().map(|due| due.saturating_sub(self.clock.now().as_millis()).max(MINIMAL_MILLIS));
+        millis
+            .and_then(|millis| u64::try_from(millis).ok())
+            .map_or(INTERVAL, |it| Duration::from_millis(it).min(INTERVAL))
+    }
+
+    /// Deletes what is done with, and puts off what was not published: for 0.1 s after the first time, at most 5 s.
+    async fn settle(&self, done: &[String], failed: &[String]) -> Result<(), sqlx::Error> {
+        let (delete, put_off) = if self.db.is_postgres() {
+            (
+                "DELETE FROM outbox WHERE event_id IN (SELECT jsonb_array_elements_text(CAST($1 AS TEXT)::jsonb))",
+                "UPDATE outbox SET attempts = attempts + 1, \
+                 lease_until_ms = $2 + CASE WHEN attempts < 50 THEN 100 * (attempts + 1) ELSE 5000 END \
+                 WHERE event_id IN (SELECT jsonb_array_elements_text(CAST($1 AS TEXT)::jsonb))",
+            )
+        } else {
+            (
+                "DELETE FROM outbox WHERE event_id IN (SELECT value FROM json_each($1))",
+                "UPDATE outbox SET attempts = attempts + 1, \
+                 lease_until_ms = $2 + CASE WHEN attempts < 50 THEN 100 * (attempts + 1) ELSE 5000 END \
+                 WHERE event_id IN (SELECT value FROM json_each($1))",
+            )
+        };
         let mut tx = self.db.begin().await?;
-        for event_id in event_ids {
-            on_tx!(tx, connection => sqlx::query("DELETE FROM outbox WHERE event_id = $1")
-                .bind(event_id)
-                .execute(connection)
-                .await
-                .map(drop))?;
+        if !done.is_empty() {
+            let ids = json(done)?;
+            on_tx!(tx, connection => sqlx::query(delete).bind(ids).execute(connection).await.map(drop))?;
+        }
+        if !failed.is_empty() {
+            let (ids, now) = (json(failed)?, self.clock.now().as_millis());
+            on_tx!(tx, connection => sqlx::query(put_off).bind(ids).bind(now).execute(connection).await.map(drop))?;
         }
         tx.commit().await
     }
+}
+
+fn json(event_ids: &[String]) -> Result<String, sqlx::Error> {
+    serde_json::to_string(event_ids).map_err(|error| sqlx::Error::Encode(Box::new(error)))
 }

@@ -3,8 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod bus;
+mod bus_faults;
+mod bus_rabbitmq;
+mod database;
 mod http;
 mod messaging;
+mod proxy;
+mod replicas;
 
 use bigdata_chassis::db::Migrations;
 use bigdata_common::ClusterId;
@@ -25,13 +30,18 @@ pub(crate) fn cluster() -> ClusterId {
 
 /// An event with an id of its own.
 pub(crate) fn envelope() -> Envelope {
+    envelope_of(Event::ClusterRegistered {})
+}
+
+/// This event with an id of its own.
+pub(crate) fn envelope_of(event: Event) -> Envelope {
     Envelope {
         id: EventId(uuid::Uuid::now_v7()),
         cluster_id: cluster(),
         revision: 1,
         at: Timestamp::from_millis(0),
         traceparent: None,
-        event: Event::ClusterRegistered {},
+        event,
     }
 }
 

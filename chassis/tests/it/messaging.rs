@@ -1,11 +1,11 @@
 //! Outbox, relay, inbox and consumer together, on both databases and a hostile bus.
 
 use crate::{MIGRATIONS, cluster, eventually};
-use bigdata_chassis::bus::Bus;
 use bigdata_chassis::bus::embedded::EmbeddedBus;
+use bigdata_chassis::bus::{Bus, BusError, Confirmation, Subscription};
 use bigdata_chassis::messaging::consumer::{self, HandleError, Handler};
 use bigdata_chassis::messaging::relay::Relay;
-use bigdata_chassis::messaging::{inbox, outbox};
+use bigdata_chassis::messaging::{inbox, outbox, parked};
 use bigdata_chassis::{Clock, Db, Tasks, on_db, on_tx, testing};
 use bigdata_common::Timestamp;
 use bigdata_common::event::{Envelope, Event};
@@ -147,6 +147,159 @@ async fn a_queue_whose_consumer_has_ended_holds_only_its_own_events_back() {
         clock.advance_millis(60_000);
         assert_eq!(relay.step().await.unwrap(), 1, "a new consumer of that queue takes it");
         assert_eq!(count(&db, "SELECT COUNT(*) FROM handled").await, 3);
+        assert!(tasks.shut_down(Duration::from_secs(5)).await);
+    }
+}
+
+#[tokio::test]
+async fn every_event_is_handled_once_over_rabbitmq() {
+    let folder = tempfile::tempdir().unwrap();
+    for db in testing::databases(folder.path(), MIGRATIONS).await {
+        let Some((bus, tasks)) = crate::bus::on_a_broker().await else { return };
+        // Two replicas of the service: two consumers on one queue, and on Postgres two relays on one outbox.
+        for _ in 0..2 {
+            let counter = Arc::new(Counter(db.clone()));
+            consumer::spawn("counter", KINDS, &bus, db.clone(), Clock::system(), &tasks, counter).await.unwrap();
+        }
+        for _ in 0..if db.is_postgres() { 2 } else { 1 } {
+            Relay::new(db.clone(), Arc::clone(&bus), Clock::system()).spawn(&tasks);
+        }
+        for _ in 0..100 {
+            enqueue(&db, Event::ClusterRegistered {}).await;
+        }
+        eventually("100 events are handled", async || count(&db, "SELECT COUNT(*) FROM handled").await == 100).await;
+        eventually("the outbox is empty", async || count(&db, "SELECT COUNT(*) FROM outbox").await == 0).await;
+        assert_eq!(count(&db, "SELECT MAX(times) FROM handled").await, 1);
+        assert!(tasks.shut_down(Duration::from_secs(5)).await);
+    }
+}
+
+#[tokio::test]
+async fn a_parked_event_is_listed_and_can_be_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    for db in testing::databases(folder.path(), MIGRATIONS).await {
+        let bus: Arc<dyn Bus> = Arc::new(EmbeddedBus::new());
+        let tasks = Tasks::new();
+        let counter = Arc::new(Counter(db.clone()));
+        consumer::spawn("counter", KINDS, &bus, db.clone(), Clock::system(), &tasks, counter).await.unwrap();
+        let relay = Relay::new(db.clone(), bus, Clock::system());
+        enqueue(&db, Event::ClusterChanged {}).await;
+        assert_eq!(relay.step().await.unwrap(), 1);
+        let list = parked::list(&db, 10).await.unwrap();
+        assert_eq!((list.len(), list[0].reason.as_str()), (1, "nobody can read this"));
+        assert!(list[0].envelope.contains("cluster.changed.v1") && list[0].parked_at_ms > 0, "{list:?}");
+        // What was wrong is mended meanwhile.
+        let mended = list[0].envelope.replace("cluster.changed.v1", "cluster.registered.v1");
+        let mut tx = db.begin().await.unwrap();
+        let text = "UPDATE parked SET envelope = $1";
+        on_tx!(tx, connection => sqlx::query(text).bind(mended).execute(connection).await.map(drop)).unwrap();
+        tx.commit().await.unwrap();
+        assert!(parked::retry(&db, &list[0].event_id).await.unwrap());
+        assert_eq!(parked::list(&db, 10).await.unwrap(), []);
+        assert_eq!(relay.step().await.unwrap(), 1);
+        assert_eq!(count(&db, "SELECT COUNT(*) FROM handled").await, 1);
+        assert!(!parked::retry(&db, &list[0].event_id).await.unwrap(), "it is parked no more");
+        assert!(tasks.shut_down(Duration::from_secs(5)).await);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_in_the_outbox_is_parked() {
+    let folder = tempfile::tempdir().unwrap();
+    for db in testing::databases(folder.path(), MIGRATIONS).await {
+        let relay = Relay::new(db.clone(), Arc::new(EmbeddedBus::new()), Clock::system());
+        let mut tx = db.begin().await.unwrap();
+        let text = "INSERT INTO outbox (event_id, envelope) VALUES ('of-a-newer-version', '{\"id\": 7}')";
+        on_tx!(tx, connection => sqlx::query(text).execute(connection).await.map(drop)).unwrap();
+        tx.commit().await.unwrap();
+        enqueue(&db, Event::ClusterRegistered {}).await;
+        assert_eq!(relay.step().await.unwrap(), 2);
+        assert_eq!(count(&db, "SELECT COUNT(*) FROM outbox").await, 0);
+        let list = parked::list(&db, 10).await.unwrap();
+        assert_eq!((list.len(), list[0].event_id.as_str()), (1, "of-a-newer-version"));
+        assert!(list[0].reason.starts_with("it cannot be read: ") && list[0].envelope == "{\"id\": 7}", "{list:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_relays_share_an_outbox_and_neither_publishes_what_the_other_does() {
+    let folder = tempfile::tempdir().unwrap();
+    for db in testing::databases(folder.path(), MIGRATIONS).await.into_iter().filter(Db::is_postgres) {
+        let bus = Arc::new(EmbeddedBus::new());
+        let mut queue = bus.subscribe("queue", KINDS).await.unwrap();
+        let clock = Clock::manual(Timestamp::from_millis(1_000_000));
+        for _ in 0..200 {
+            enqueue(&db, Event::ClusterRegistered {}).await;
+        }
+        let relay = || Relay::new(db.clone(), Arc::clone(&bus) as Arc<dyn Bus>, clock.clone());
+        // The first is killed with a batch in its hands: nobody acknowledges, and it never comes to its end.
+        let killed = tokio::spawn({
+            let relay = relay();
+            async move { relay.step().await.map_err(|error| error.to_string()) }
+        });
+        let mut ids = std::collections::BTreeSet::new();
+        let mut held = Vec::new();
+        for _ in 0..128 {
+            let delivery = queue.next().await.unwrap();
+            ids.insert(delivery.envelope().id);
+            held.push(delivery);
+        }
+        killed.abort();
+        // The second takes what is left at once, and the first one's when the lease has ended.
+        let consumer = tokio::spawn(async move {
+            let mut ids = Vec::new();
+            while let Some(delivery) = queue.next().await {
+                ids.push(delivery.envelope().id);
+                delivery.ack().await;
+                if ids.len() == 200 {
+                    break;
+                }
+            }
+            ids
+        });
+        let second = relay();
+        assert_eq!(second.step().await.unwrap(), 72);
+        assert_eq!(second.step().await.unwrap(), 0, "the lease of the first one holds");
+        clock.advance_millis(30_000);
+        assert_eq!(second.step().await.unwrap(), 128);
+        let published = consumer.await.unwrap();
+        assert!(published[..72].iter().all(|id| !ids.contains(id)), "an event was published twice");
+        assert!(published[72..].iter().all(|id| ids.contains(id)));
+    }
+}
+
+/// A bus whose first subscription ends at once.
+struct Forgetful(EmbeddedBus, std::sync::atomic::AtomicBool);
+
+#[async_trait::async_trait]
+impl Bus for Forgetful {
+    async fn publish(&self, envelope: Arc<Envelope>) -> Result<Confirmation, BusError> {
+        self.0.publish(envelope).await
+    }
+
+    async fn subscribe(&self, queue: &'static str, kinds: &'static [&'static str]) -> Result<Subscription, BusError> {
+        if self.1.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            return self.0.subscribe(queue, kinds).await;
+        }
+        // Of a bus that is gone right away.
+        EmbeddedBus::new().subscribe(queue, kinds).await
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_that_ends_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    for db in testing::databases(folder.path(), MIGRATIONS).await {
+        let bus: Arc<dyn Bus> = Arc::new(Forgetful(EmbeddedBus::new(), false.into()));
+        let tasks = Tasks::new();
+        let counter = Arc::new(Counter(db.clone()));
+        consumer::spawn("counter", KINDS, &bus, db.clone(), Clock::system(), &tasks, counter).await.unwrap();
+        Relay::new(db.clone(), bus, Clock::system()).spawn(&tasks);
+        eventually("an event is handled", async || {
+            enqueue(&db, Event::ClusterRegistered {}).await;
+            count(&db, "SELECT COUNT(*) FROM handled").await > 0
+        })
+        .await;
         assert!(tasks.shut_down(Duration::from_secs(5)).await);
     }
 }

@@ -8,7 +8,7 @@ use crate::{follow, target};
 use bigdata_chassis::Clock;
 use bigdata_common::ClusterDn;
 use bigdata_common::api::cluster::{
-    ClusterEntry, ClusterView, EndpointList, EventList, EventView, LogLine, LogPage, ServiceList,
+    ClusterEntry, ClusterView, EndpointList, EventList, EventView, LogLine, LogPage, SecretList, ServiceList,
 };
 use bigdata_common::api::operation::OperationView;
 use bigdata_common::status::{ClusterStatus, Termination};
@@ -47,7 +47,7 @@ pub(crate) enum ClusterCommand {
         #[arg(long = "for", value_name = "STATUS", default_value = "ready")]
         goal: ClusterStatus,
         /// The longest to wait, in seconds
-        #[arg(long, default_value_t = 600)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 600)]
         timeout: u64,
     },
     /// Its nodes
@@ -56,6 +56,8 @@ pub(crate) enum ClusterCommand {
     Services(Which),
     /// Where it is reached, and what else its script published
     Endpoints(Which),
+    /// The values of its secret options; its history says that they were shown, and to whom
+    Secrets(Which),
     /// What happened to it
     Events {
         #[command(flatten)]
@@ -83,7 +85,7 @@ pub(crate) enum ClusterCommand {
         #[arg(long)]
         wait: bool,
         /// The longest to wait, in seconds
-        #[arg(long, default_value_t = 600)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 600)]
         timeout: u64,
     },
     /// Change what happens to its data when it is destroyed: wipe, keep-data, or do-not-terminate to protect it
@@ -104,7 +106,7 @@ pub(crate) enum ClusterCommand {
         #[arg(long)]
         wait: bool,
         /// The longest to wait, in seconds
-        #[arg(long, default_value_t = 600)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 600)]
         timeout: u64,
     },
 }
@@ -134,6 +136,10 @@ pub(crate) async fn run(command: ClusterCommand, context: &Context) -> Result<()
         ClusterCommand::Endpoints(which) => {
             let dn = target::resolve(&api, &which.cluster).await?;
             endpoints(&api, context, &dn).await
+        }
+        ClusterCommand::Secrets(which) => {
+            let dn = target::resolve(&api, &which.cluster).await?;
+            secrets(&api, context, &dn).await
         }
         ClusterCommand::Events { which, follow } => {
             let dn = target::resolve(&api, &which.cluster).await?;
@@ -296,6 +302,15 @@ pub(crate) async fn endpoints(api: &Api, context: &Context, dn: &ClusterDn) -> R
         context.output.table(["output", "value"], outputs.collect(), "")?;
     }
     Ok(())
+}
+
+async fn secrets(api: &Api, context: &Context, dn: &ClusterDn) -> Result<(), Failure> {
+    let list: SecretList = api.get(&format!("/{dn}/secrets")).await?;
+    if context.output.json {
+        return context.output.json(&list);
+    }
+    let rows = list.secrets.0.into_iter().map(|(name, value)| [name, value]);
+    context.output.table(["secret", "value"], rows.collect(), "it has no secret options")
 }
 
 async fn events(api: &Api, context: &Context, dn: &ClusterDn) -> Result<(), Failure> {

@@ -21,12 +21,13 @@ pub(crate) struct Launch {
     /// Its version
     version: String,
     /// Options: key=value, key:=JSON, or key=@FILE for a value that shall not stand on the command line
+    #[arg(value_name = "KEY=VALUE")]
     options: Vec<String>,
     /// Follow the cluster until it is ready or has failed
     #[arg(long)]
     wait: bool,
     /// The longest to wait, in seconds
-    #[arg(long, default_value_t = 600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
     /// Tell what would be launched and whether it fits, and launch nothing
     #[arg(long, conflicts_with = "wait")]
@@ -113,7 +114,7 @@ fn show_dry_run(answer: &DryRun, command: &Launch, context: &Context) -> Result<
     }
     match &answer.fits {
         Some(fit) if !fit.fits => {
-            let reasons: String = fit.reasons.iter().map(|reason| format!("\n  {reason}")).collect();
+            let reasons: String = together(&fit.reasons).iter().map(|reason| format!("\n  {reason}")).collect();
             Err(Failure::Failed(format!("it does not fit now{reasons}\n  next: bigdata agents")))
         }
         fit => {
@@ -122,5 +123,54 @@ fn show_dry_run(answer: &DryRun, command: &Launch, context: &Context) -> Result<
             eprintln!("{known}next: bigdata launch {} {}{options} --wait", command.name, command.version);
             Ok(())
         }
+    }
+}
+
+/// Reasons of the form `node NAME needs ...` that several nodes have in common, told once for all of them.
+fn together(reasons: &[String]) -> Vec<String> {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut out = Vec::new();
+    for reason in reasons {
+        match reason.strip_prefix("node ").and_then(|rest| rest.split_once(" needs ")) {
+            None => out.push(reason.clone()),
+            Some((name, needs)) => match groups.iter_mut().find(|(known, _)| *known == needs) {
+                Some((_, names)) => names.push(name),
+                None => groups.push((needs, vec![name])),
+            },
+        }
+    }
+    out.extend(groups.into_iter().map(|(needs, names)| match names.as_slice() {
+        [only] => format!("node {only} needs {needs}"),
+        several => format!("each of {} needs {needs}", several_names(several)),
+    }));
+    out
+}
+
+/// `3 nodes (node0, node1, node2)`, the names shortened where they are many.
+pub(crate) fn several_names(names: &[&str]) -> String {
+    let shown = match names {
+        [first, second, .., last] if names.len() > 4 => format!("{first}, {second}, ..., {last}"),
+        few => few.join(", "),
+    };
+    format!("{} nodes ({shown})", names.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_that_nodes_share_is_told_once() {
+        let reason = |node: &str, lacks: u32| format!("node {node} needs 9 CPUs: agent a lacks {lacks} CPUs (cpu)");
+        let reasons = [reason("a", 7), "no agent is known".to_owned(), reason("b", 7), reason("c", 8)];
+        assert_eq!(
+            together(&reasons),
+            [
+                "no agent is known".to_owned(),
+                "each of 2 nodes (a, b) needs 9 CPUs: agent a lacks 7 CPUs (cpu)".to_owned(),
+                reason("c", 8),
+            ]
+        );
+        assert_eq!(several_names(&["a", "b", "c", "d", "e"]), "5 nodes (a, b, ..., e)");
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, one file per noun.
 
+pub(crate) mod admin;
 pub(crate) mod cluster;
 pub(crate) mod doctor;
 pub(crate) mod launch;

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(crate) struct Which {
     /// CLUSTER and NODE; inside a product's script NODE alone
-    #[arg(num_args = 1..=2, required = true, value_names = ["CLUSTER", "NODE"])]
+    #[arg(num_args = 1..=2, required = true, value_name = "NODE")]
     node: Vec<String>,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Which {
 #[derive(Debug, Args)]
 pub(crate) struct WhichPath {
     /// CLUSTER, NODE and PATH; inside a product's script NODE and PATH. A relative path is below the node's folder
-    #[arg(num_args = 2..=3, required = true, value_names = ["CLUSTER", "NODE", "PATH"])]
+    #[arg(num_args = 2..=3, required = true, value_names = ["NODE", "PATH"])]
     node: Vec<String>,
 }
 
@@ -39,6 +39,7 @@ pub(crate) enum NodeCommand {
         cluster: Option<String>,
     },
     /// Run a command in the node's surroundings; its output and exit code are passed through
+    #[command(override_usage = "bigdata node exec [OPTIONS] [CLUSTER] <NODE> -- <COMMAND>...")]
     Exec {
         #[command(flatten)]
         which: Which,
@@ -46,13 +47,14 @@ pub(crate) enum NodeCommand {
         #[arg(short = 'i', long)]
         stdin: bool,
         /// The longest that it may run, in seconds
-        #[arg(long, default_value_t = 300)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 300)]
         timeout: u64,
         /// The command
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<String>,
     },
     /// What its workload wrote
+    #[command(override_usage = "bigdata node logs [OPTIONS] [CLUSTER] <NODE>")]
     Logs {
         #[command(flatten)]
         which: Which,
@@ -67,6 +69,7 @@ pub(crate) enum NodeCommand {
         stderr: bool,
     },
     /// Write a file into the node, from standard input or a file
+    #[command(override_usage = "bigdata node put [OPTIONS] [CLUSTER] <NODE> <PATH>")]
     Put {
         #[command(flatten)]
         which: WhichPath,
@@ -81,6 +84,7 @@ pub(crate) enum NodeCommand {
         late: bool,
     },
     /// Read a file of the node, to standard output or a file
+    #[command(override_usage = "bigdata node get [OPTIONS] [CLUSTER] <NODE> <PATH>")]
     Get {
         #[command(flatten)]
         which: WhichPath,
@@ -89,14 +93,19 @@ pub(crate) enum NodeCommand {
         to: Option<PathBuf>,
     },
     /// Start its workload
+    #[command(override_usage = "bigdata node start [OPTIONS] [CLUSTER] <NODE>")]
     Start(Which),
     /// Stop its workload
+    #[command(override_usage = "bigdata node stop [OPTIONS] [CLUSTER] <NODE>")]
     Stop(Which),
     /// Stop its workload and start it again
+    #[command(override_usage = "bigdata node restart [OPTIONS] [CLUSTER] <NODE>")]
     Restart(Which),
     /// How its workload is
+    #[command(override_usage = "bigdata node health [OPTIONS] [CLUSTER] <NODE>")]
     Health(Which),
     /// What it uses
+    #[command(override_usage = "bigdata node stats [OPTIONS] [CLUSTER] <NODE>")]
     Stats(Which),
 }
 
@@ -233,10 +242,20 @@ async fn exec(node: &Node, context: &Context, stdin: bool, timeout: u64, command
             ExecFrame::Stderr(piece) => std::io::stderr().write_all(&decode(&piece)?)?,
             ExecFrame::Exit(0) => return Ok(()),
             ExecFrame::Exit(code) => return Err(Failure::Exit(code)),
-            ExecFrame::Error(reason) => return Err(Failure::Failed(reason)),
+            ExecFrame::Error(reason) => return Err(not_run(reason)),
         }
     }
     Err(Failure::Failed("the connection to the node ended before the command did".to_owned()))
+}
+
+/// A command that did not run or did not end by itself: the codes are those of shells (POSIX, 2.8.2).
+fn not_run(reason: String) -> Failure {
+    let code = match &reason {
+        missing if missing.contains("command not found") => 127,
+        refused if refused.contains("cannot execute") => 126,
+        _ => return Failure::Failed(reason),
+    };
+    Failure::NotRun { code, reason }
 }
 
 async fn copy_to_output(node: &Node, context: &Context, rest: &str) -> Result<(), Failure> {

@@ -1,11 +1,12 @@
 //! `bigdata explain` and `bigdata agents`: where nodes go, and why some do not.
 
+use crate::commands::launch::several_names;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::age;
 use crate::target;
 use bigdata_chassis::Clock;
-use bigdata_common::api::explain::{AgentList, Capacity, Explanation};
+use bigdata_common::api::explain::{AgentList, Capacity, Explanation, NodeExplanation};
 use std::fmt::Write;
 
 /// Prints why a cluster waits.
@@ -22,7 +23,7 @@ pub(crate) async fn explain(cluster: &str, context: &Context) -> Result<(), Fail
     context.output.line(tree(&explanation))
 }
 
-/// Nodes, and below each its refusals, the nearest miss with each.
+/// Nodes, and below each its refusals, the nearest miss with each. Nodes with the same needs and refusals stand together.
 fn tree(explanation: &Explanation) -> String {
     let now = Clock::system().now();
     let mut text = format!("{}\n{}", explanation.cluster, explanation.summary);
@@ -32,9 +33,27 @@ fn tree(explanation: &Explanation) -> String {
     if let Some(deadline) = explanation.deadline {
         let _ = write!(text, ", given up at {deadline}");
     }
-    for (index, node) in explanation.nodes.iter().enumerate() {
-        let last = index + 1 == explanation.nodes.len();
-        let _ = write!(text, "\n{} {} needs {}", if last { "└─" } else { "├─" }, node.node, node.needs);
+    let mut groups: Vec<(&NodeExplanation, Vec<&str>)> = Vec::new();
+    for node in &explanation.nodes {
+        let same = |known: &NodeExplanation| known.needs == node.needs && known.refusals == node.refusals;
+        match groups.iter_mut().find(|(known, _)| same(known)) {
+            Some((_, names)) => names.push(node.node.as_str()),
+            None => groups.push((node, vec![node.node.as_str()])),
+        }
+    }
+    for (index, (node, names)) in groups.iter().enumerate() {
+        let last = index + 1 == groups.len();
+        let (who, each) = match names.as_slice() {
+            [only] => ((*only).to_owned(), ""),
+            several => (several_names(several), " each"),
+        };
+        let _ = write!(
+            text,
+            "\n{} {who} need{}{each} {}",
+            if last { "└─" } else { "├─" },
+            if each.is_empty() { "s" } else { "" },
+            node.needs
+        );
         for (index, refusal) in node.refusals.iter().enumerate() {
             let stem = if last { "   " } else { "│  " };
             let branch = if index + 1 == node.refusals.len() { "└─" } else { "├─" };
@@ -96,12 +115,13 @@ mod tests {
                     {"reason": "cpu", "agents": 2, "nearest": "agent a lacks 7 CPUs"},
                     {"reason": "mem", "agents": 1, "nearest": ""}]},
                 {"node": "node1", "needs": "1 CPU", "refusals": [{"reason": "offer", "agents": 0, "nearest": ""}]},
+                {"node": "node2", "needs": "1 CPU", "refusals": [{"reason": "offer", "agents": 0, "nearest": ""}]},
             ],
         }))
         .unwrap();
         assert_eq!(
             tree(&explanation),
-            "clusters/local/reference/1.0.0/1\n2 nodes wait\n├─ node0 needs 9 CPUs\n│  ├─ cpu: 2 agents, nearest: agent a lacks 7 CPUs\n│  └─ mem: 1 agent\n└─ node1 needs 1 CPU\n   └─ offer: 0 agents"
+            "clusters/local/reference/1.0.0/1\n2 nodes wait\n├─ node0 needs 9 CPUs\n│  ├─ cpu: 2 agents, nearest: agent a lacks 7 CPUs\n│  └─ mem: 1 agent\n└─ 2 nodes (node1, node2) need each 1 CPU\n   └─ offer: 0 agents"
         );
     }
 

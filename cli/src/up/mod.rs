@@ -110,7 +110,7 @@ pub(crate) async fn run(command: Up, output: Output) -> Result<(), Failure> {
 pub(crate) fn config(command: &ConfigArguments, output: Output) -> Result<(), Failure> {
     let settings = Settings::load(command.config.as_deref(), &[])?;
     if output.json {
-        return output.json(&settings.document());
+        return output.json(&settings.document()?);
     }
-    output.line(format!("{settings:#?}"))
+    output.line(settings.toml()?.trim_end())
 }

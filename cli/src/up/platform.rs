@@ -243,9 +243,9 @@ impl Wiring<'_> {
     fn gateway(&self, settings: bigdata_gateway::Settings) -> bigdata_gateway::Settings {
         bigdata_gateway::Settings {
             listen: self.listen,
-            registry: self.url(self.ports.registry),
-            framework: self.url(self.ports.framework),
-            orchestrator: self.url(self.ports.orchestrator),
+            registry: self.address(self.ports.registry).into(),
+            framework: self.address(self.ports.framework).into(),
+            orchestrator: self.address(self.ports.orchestrator).into(),
             ..settings
         }
     }

@@ -78,9 +78,13 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The settings as a document; those of a service in the words of its own crate, which mask secrets.
-    pub(crate) fn document(&self) -> serde_json::Value {
-        serde_json::json!({
+    /// The settings as a document. Secrets are in none: they come from files of their own, or from the environment.
+    ///
+    /// # Errors
+    /// When a setting has no form as JSON.
+    pub(crate) fn document(&self) -> Result<serde_json::Value, Failure> {
+        let of = |section: serde_json::Result<serde_json::Value>| section.map_err(|error| Failure::of(&error));
+        Ok(serde_json::json!({
             "listen": self.listen,
             "data_dir": self.data_dir,
             "keep_nodes": self.keep_nodes,
@@ -88,11 +92,19 @@ impl Settings {
             "resources": self.resources,
             "log_stderr": self.log_stderr,
             "log": { "filter": self.log.filter, "json": self.log.json },
-            "registry": format!("{:?}", self.registry),
-            "framework": format!("{:?}", self.framework),
-            "orchestrator": format!("{:?}", self.orchestrator),
-            "gateway": format!("{:?}", self.gateway),
-        })
+            "registry": of(serde_json::to_value(&self.registry))?,
+            "framework": of(serde_json::to_value(&self.framework))?,
+            "orchestrator": of(serde_json::to_value(&self.orchestrator))?,
+            "gateway": of(serde_json::to_value(&self.gateway))?,
+        }))
+    }
+
+    /// The same as a file that `--config` takes. What is not set is left out: TOML has no word for it.
+    ///
+    /// # Errors
+    /// When a setting has no form as TOML.
+    pub(crate) fn toml(&self) -> Result<String, Failure> {
+        toml::to_string_pretty(&without_nulls(self.document()?)).map_err(|error| Failure::of(&error))
     }
 
     /// What nodes may use; None: what the machine has.
@@ -125,9 +137,33 @@ impl Settings {
     }
 }
 
+fn without_nulls(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            let set = map.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(set.map(|(name, value)| (name, without_nulls(value))).collect())
+        }
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_printed_can_be_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("settings.toml");
+        let flags =
+            [("resources", "cpus=1,mem=2,disk=3".to_owned()), ("orchestrator.limits.processes", "7".to_owned())];
+        let settings = Settings::load(None, &flags).unwrap();
+        std::fs::write(&file, settings.toml().unwrap()).unwrap();
+        let again = Settings::load(Some(&file), &[]).unwrap();
+        assert_eq!(again.document().unwrap(), settings.document().unwrap());
+        assert_eq!(again.orchestrator.limits.processes, 7);
+    }
 
     #[test]
     fn resources_are_read_and_faults_named() {

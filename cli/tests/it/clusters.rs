@@ -85,6 +85,10 @@ fn works_on_a_node(platform: &Platform, cluster: &str) {
     let output = exec("echo out; echo err >&2; exit 7");
     assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
     assert_eq!(output.status.code(), Some(7));
+    // As shells have it.
+    let missing = platform.fails(127, &["node", "exec", cluster, "node0", "--", "no-such-command"]);
+    assert!(missing.contains("no-such-command") && missing.contains("not found"), "{missing}");
+    platform.fails(126, &["node", "exec", cluster, "node0", "--", "/etc/passwd"]);
     platform.feed(&["node", "put", cluster, "node0", "a/b.txt", "--mode", "640"], "late @{address}\n");
     assert_eq!(platform.run(&["node", "get", cluster, "node0", "a/b.txt"]), "late @{address}\n");
     platform.feed(&["node", "put", cluster, "node0", "late.txt", "--late"], "@{address:node1}");
@@ -114,6 +118,9 @@ fn destroys(platform: &Platform, data: &Data, cluster: &str) {
     until("the nodes' folders go", || folders(&data.path().join("engine/sandboxes")).is_empty().then_some(()));
     // It stays in the history, and destroying it again changes nothing.
     assert_eq!(platform.json(&["cluster", "show", cluster])["data"]["status"], "destroyed");
+    assert!(platform.run(&["explain", cluster]).contains("destroyed"));
+    assert!(platform.run(&["admin", "invariants"]).contains("yes"));
+    assert_eq!(platform.run(&["admin", "parked"]), "");
     platform.run(&["cluster", "destroy", cluster]);
     assert_eq!(platform.json(&["cluster", "list"])["clusters"], json!([]));
     platform.run(&["product", "delete", "reference", "1.0.0"]);
@@ -139,6 +146,8 @@ fn what_does_not_fit_is_explained() {
     let platform = data.up(&[]);
     let refused = platform.fails(1, &["launch", "reference", "1.0.0", "cpu=100", "--dry-run"]);
     assert!(refused.contains("does not fit"), "{refused}");
+    let refused = platform.fails(1, &["launch", "reference", "1.0.0", "size=9", "cpu=100", "--dry-run"]);
+    assert_eq!(refused.matches("needs").count(), 1, "a reason is told once: {refused}");
     let cluster = platform.run(&["launch", "reference", "1.0.0", "size=1", "cpu=100"]);
     let cluster = cluster.trim();
     let explanation = until("the placement is refused", || {
@@ -152,6 +161,31 @@ fn what_does_not_fit_is_explained() {
     let late = platform.fails(6, &["cluster", "wait", cluster, "--timeout", "1"]);
     assert!(late.contains("scheduling") && late.contains("bigdata explain"), "{late}");
     platform.run(&["cluster", "destroy", cluster, "--wait"]);
+}
+
+#[test]
+fn secrets_are_shown_where_they_are_asked_for() {
+    let (data, folder) = (Data::new(), tempfile::tempdir().unwrap());
+    let platform = data.up(&["--no-catalog"]);
+    let write = |file: &str, content: serde_json::Value| {
+        std::fs::write(folder.path().join(file), content.to_string()).unwrap();
+    };
+    let node = json!({ "cpu": 0.1, "mem": 32, "command": "exec sleep 1000" });
+    write("product.json", json!({ "name": "safe", "version": "1" }));
+    write("template.json", json!({ "nodes": { "a": node }, "services": {} }));
+    write(
+        "options.json",
+        json!({ "optional": { "password": "" }, "schema": { "password": { "type": "string", "secret": true } } }),
+    );
+    platform.run(&["product", "register", folder.path().to_str().unwrap()]);
+    platform.run(&["launch", "safe", "1", "password=canary", "--wait"]);
+    assert!(!platform.run(&["cluster", "show", "safe"]).contains("canary"));
+    assert!(platform.run(&["cluster", "secrets", "safe"]).contains("password  canary"));
+    assert_eq!(platform.json(&["cluster", "secrets", "safe"]), json!({ "secrets": { "password": "canary" } }));
+    let events = platform.run(&["cluster", "events", "safe"]);
+    assert!(events.contains("secrets were shown to local") && !events.contains("canary"), "{events}");
+    assert!(!platform.log().contains("canary"));
+    platform.run(&["cluster", "destroy", "safe", "--wait"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod clusters;
 mod demo;
 mod failures;
+mod hostile;
 mod licences;
 mod older;
 mod platform;

@@ -146,6 +146,21 @@ impl Platform {
         list["nodes"].as_array().unwrap().iter().map(node).collect()
     }
 
+    /// Where it answers.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.url.trim_start_matches("http://").parse().unwrap()
+    }
+
+    /// Each address and port of its nodes.
+    pub(crate) fn nodes_with_port(&self, cluster: &str) -> Vec<SocketAddr> {
+        let list = self.json(&["cluster", "nodes", cluster]);
+        let addresses = |node: &Value| -> Vec<SocketAddr> {
+            let ports = node["ports"].as_object().into_iter().flatten();
+            ports.filter_map(|(_, port)| format!("{}:{port}", node["address"].as_str()?).parse().ok()).collect()
+        };
+        list["nodes"].as_array().unwrap().iter().flat_map(addresses).collect()
+    }
+
     /// Sends a signal and waits for the end; the exit code.
     pub(crate) fn signal(mut self, signal: &str) -> Option<i32> {
         let pid = self.child.id().to_string();
@@ -163,10 +178,17 @@ impl Platform {
     }
 }
 
-impl Drop for Platform {
-    fn drop(&mut self) {
+impl Platform {
+    /// Ends it by force.
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
@@ -191,6 +213,20 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Option<Value> {
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     head.starts_with("HTTP/1.1 200").then(|| serde_json::from_str(body).ok())?
+}
+
+/// PUT over TCP; it must be accepted.
+pub(crate) fn put(address: SocketAddr, path: &str, body: &str) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "PUT {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 20"), "PUT {path}: {answer}");
 }
 
 /// The ids of living processes whose command line, environment or working directory names `text`; never this one.

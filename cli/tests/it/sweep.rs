@@ -75,6 +75,7 @@ fn a_killed_platform_finishes_what_it_accepted() {
         ends_as(&platform, &dn, "destroyed");
         history_is_whole(&platform, &dn);
         nothing_is_left(&platform, &data);
+        platform.run(&["admin", "invariants"]);
         assert_eq!(platform.signal("-TERM"), Some(0), "round {round}: the platform did not stop well");
     }
 }

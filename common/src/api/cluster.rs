@@ -1,6 +1,7 @@
 //! Clusters as clients see them.
 
 use crate::blueprint::Blueprint;
+use crate::internal::Secrets;
 use crate::status::{ClusterStatus, Health, NodeStatus, Termination};
 use crate::{ClusterDn, ClusterId, Name, OperationId, ProductRef, Timestamp};
 use indexmap::IndexMap;
@@ -78,8 +79,11 @@ pub struct ClusterView {
     pub health: Health,
     /// Why it is not healthy.
     pub health_reasons: Vec<String>,
-    /// When its health was last observed.
+    /// When its health was last observed: on a ready cluster the node that was heard of the longest ago.
     pub health_observed_at: Option<Timestamp>,
+    /// How many seconds ago that was, by the registry's clock.
+    #[serde(default)]
+    pub health_age_s: Option<u64>,
     /// Its owner.
     pub user: Name,
     /// The product that it was launched from.
@@ -164,6 +168,9 @@ pub struct NodeView {
     pub last_lines: Vec<String>,
     /// When this was observed.
     pub observed_at: Option<Timestamp>,
+    /// How many seconds ago that was, by the registry's clock.
+    #[serde(default)]
+    pub observed_age_s: Option<u64>,
     /// Its disks.
     pub disks: Vec<DiskView>,
     /// Its networks.
@@ -194,6 +201,13 @@ pub struct NetworkView {
     pub networkname: String,
     /// Its address; empty until it is placed.
     pub address: String,
+}
+
+/// Reply of `GET …/secrets`: what stands masked everywhere else. Never stored, never cached, never logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretList {
+    /// The values of the cluster's secret options, as they were given or generated.
+    pub secrets: Secrets,
 }
 
 /// Reply of `GET …/services`.

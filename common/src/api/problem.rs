@@ -89,6 +89,8 @@ codes! {
     TooManyRequests = "BD0027", 429, "too many requests";
     /// A wait ended before its condition was met.
     WaitTimedOut = "BD0028", 504, "the wait ended before its time";
+    /// Another replica of the service leads.
+    NotLeader = "BD0029", 503, "another replica of the service leads";
 }
 
 /// One fault among several: where, and what.

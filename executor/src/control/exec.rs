@@ -1,12 +1,13 @@
 //! `POST /v1/exec`: a command in the node's surroundings, its output as a stream of JSON lines.
 
 use super::answer::{Answer, Failure, respond, streamed};
+use super::attempts::{Caller, OVERTAKEN};
 use super::files::collect;
 use crate::environment::Surroundings;
 use crate::folder::Confined;
 use crate::identity::{decode, encode};
 use crate::node::Fixture;
-use crate::process::{Output, Process};
+use crate::process::{Output, Process, StartError};
 use bigdata_common::api::problem::ProblemCode;
 use bigdata_common::internal::{ExecFrame, ExecRequest};
 use bigdata_sandbox::{Ending, Report, Spec};
@@ -34,12 +35,16 @@ const FRAMES_MAX: usize = 8;
 /// The most of an output that one line holds.
 const PIECE_BYTES_MAX: usize = 8 << 10;
 
+/// The exit codes of shells for a command that is not there, and for one that cannot be executed.
+const MISSING: i32 = 127;
+const NOT_EXECUTABLE: i32 = 126;
+
 thread_local! {
     static NUMBER: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Runs the command; the reply begins at once.
-pub(super) async fn exec(fixture: &Rc<Fixture>, execs: &Arc<Semaphore>, body: &mut Incoming) -> Answer {
+pub(super) async fn exec(fixture: &Rc<Fixture>, execs: &Arc<Semaphore>, caller: Caller, body: &mut Incoming) -> Answer {
     let too_many =
         || Failure::new(ProblemCode::TooManyRequests, format!("{EXECS_MAX} commands run in this node already"));
     let permit = Arc::clone(execs).try_acquire_owned().map_err(|_| too_many())?;
@@ -52,7 +57,7 @@ pub(super) async fn exec(fixture: &Rc<Fixture>, execs: &Arc<Semaphore>, body: &m
         return Err(Failure::new(ProblemCode::InvalidField, "command: a program is wanted"));
     }
     let number = NUMBER.replace(NUMBER.get() + 1);
-    let run = Run::new(&fixture.surroundings, request, input, number).map_err(Failure::internal)?;
+    let run = Run::new(&fixture.surroundings, request, input, number, caller).map_err(Failure::internal)?;
     let (frames, receiver) = mpsc::channel(FRAMES_MAX);
     tokio::task::spawn_local(run.run(Rc::clone(fixture), frames, permit));
     let lines = stream::unfold(receiver, |mut receiver| async {
@@ -67,6 +72,7 @@ pub(super) async fn exec(fixture: &Rc<Fixture>, execs: &Arc<Semaphore>, body: &m
 struct Run {
     spec: Spec,
     limit: Duration,
+    caller: Caller,
     /// The file that is the command's standard input: removed when this is dropped.
     _input: Option<InputFile>,
 }
@@ -82,7 +88,13 @@ impl Drop for InputFile {
 }
 
 impl Run {
-    fn new(node: &Surroundings, request: ExecRequest, input: Option<Vec<u8>>, number: u64) -> Result<Self, String> {
+    fn new(
+        node: &Surroundings,
+        request: ExecRequest,
+        input: Option<Vec<u8>>,
+        number: u64,
+        caller: Caller,
+    ) -> Result<Self, String> {
         let limit = Duration::from_millis(request.timeout_ms).min(TIMEOUT_MAX);
         let mut arguments = request.command;
         let input = input.map(|bytes| {
@@ -96,15 +108,16 @@ impl Run {
         });
         let spec =
             node.short_process(arguments, &format!("exec-{number}"), limit).map_err(|error| error.to_string())?;
-        Ok(Self { spec, limit, _input: input.transpose()? })
+        Ok(Self { spec, limit, caller, _input: input.transpose()? })
     }
 
-    async fn run(self, fixture: Rc<Fixture>, frames: mpsc::Sender<ExecFrame>, permit: OwnedSemaphorePermit) {
+    async fn run(mut self, fixture: Rc<Fixture>, frames: mpsc::Sender<ExecFrame>, permit: OwnedSemaphorePermit) {
         let last = match Process::start(&self.spec, &fixture.program).await {
-            Err(error) => ExecFrame::Error(error.to_string()),
+            Err(error) => self::refused(error, &frames).await,
             Ok((mut process, output)) => match self.attend(&mut process, output, &frames).await {
-                Some(report) => last_frame(&report, self.limit),
-                None => ExecFrame::Error("the command's sandbox was killed".to_owned()),
+                Ended::Overtaken => ExecFrame::Error(format!("ended: {OVERTAKEN}")),
+                Ended::Itself(Some(report)) => last_frame(&report, self.limit),
+                Ended::Itself(None) => ExecFrame::Error("the command's sandbox was killed".to_owned()),
             },
         };
         // The caller may be gone; then nobody waits for this.
@@ -113,7 +126,7 @@ impl Run {
     }
 
     /// Passes output on until the command's end, which comes at once when the caller goes away.
-    async fn attend(&self, process: &mut Process, output: Output, frames: &mpsc::Sender<ExecFrame>) -> Option<Report> {
+    async fn attend(&mut self, process: &mut Process, output: Output, frames: &mpsc::Sender<ExecFrame>) -> Ended {
         let copied = async {
             tokio::join!(
                 copy(output.stdout, frames, ExecFrame::Stdout),
@@ -124,11 +137,16 @@ impl Run {
         let mut copying = true;
         let report = loop {
             tokio::select! {
-                report = process.ended() => break report,
+                report = process.ended() => break Ended::Itself(report),
                 () = &mut copied, if copying => copying = false,
                 () = frames.closed() => {
                     process.kill().await;
-                    break timeout(END_LIMIT, process.ended()).await.ok().flatten();
+                    break Ended::Itself(timeout(END_LIMIT, process.ended()).await.ok().flatten());
+                }
+                () = self.caller.overtaken() => {
+                    process.kill().await;
+                    let _ = timeout(END_LIMIT, process.ended()).await;
+                    break Ended::Overtaken;
                 }
             }
         };
@@ -138,6 +156,25 @@ impl Run {
         }
         report
     }
+}
+
+/// What became of a command.
+enum Ended {
+    /// It came to its end, or its caller went away; None: its sandbox was killed.
+    Itself(Option<Report>),
+    /// Its caller's place was taken.
+    Overtaken,
+}
+
+/// The last frame where the command was not started: as a shell has it, where that is the command's fault.
+async fn refused(error: StartError, frames: &mpsc::Sender<ExecFrame>) -> ExecFrame {
+    let code = match &error {
+        StartError::Missing(_) => MISSING,
+        StartError::NotExecutable(_) => NOT_EXECUTABLE,
+        StartError::Setup(_) | StartError::Sandbox(_) | StartError::Late => return ExecFrame::Error(error.to_string()),
+    };
+    let _ = frames.send(ExecFrame::Stderr(encode(format!("{error}\n").as_bytes()))).await;
+    ExecFrame::Exit(code)
 }
 
 async fn copy(mut pipe: impl AsyncRead + Unpin, frames: &mpsc::Sender<ExecFrame>, frame: fn(String) -> ExecFrame) {

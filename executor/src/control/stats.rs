@@ -3,15 +3,11 @@
 use super::answer::{Answer, Failure, json};
 use crate::node::{Fixture, Handle, Observation, Processes};
 use bigdata_common::internal::NodeReport;
-use bigdata_sandbox::Cgroup;
+use bigdata_sandbox::{Cgroup, disk_usage};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
-
-/// Entries of a folder that are counted at most: a full disk must not hold the executor for long.
-const ENTRIES_MAX: usize = 200_000;
 
 /// What a node uses.
 #[derive(Debug, Serialize)]
@@ -28,7 +24,7 @@ struct Stats {
     rss_bytes: u64,
     /// CPU time of its processes, in milliseconds.
     cpu_ms: u64,
-    /// Bytes in each of the node's folders: `work`, `tmp`, `logs`, `disks/NAME`.
+    /// Bytes of storage in each of the node's folders: `work`, `tmp`, `logs`, `disks/NAME`.
     disk_bytes: BTreeMap<String, u64>,
     /// What bounds the workload, in words.
     isolation: String,
@@ -69,7 +65,7 @@ pub(super) async fn stats(fixture: &Rc<Fixture>, node: &Handle) -> Answer {
             processes: usage.processes,
             rss_bytes: usage.rss_bytes,
             cpu_ms: usage.cpu_ms,
-            disk_bytes: folders.into_iter().map(|(name, path)| (name, bytes_below(&path))).collect(),
+            disk_bytes: folders.into_iter().map(|(name, path)| (name, disk_usage(&[path], u64::MAX).bytes)).collect(),
             isolation,
             not_applied: processes.map(|processes| processes.not_applied).unwrap_or_default(),
         }
@@ -117,26 +113,6 @@ fn cpu_ms(pid: i32) -> Option<u64> {
     Some((ticks(11)? + ticks(12)?) * 10)
 }
 
-/// Bytes of the files below a folder; links are not followed.
-fn bytes_below(folder: &Path) -> u64 {
-    let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
-    let (mut bytes, mut entries) = (0, 0);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
-            entries += 1;
-            if entries > ENTRIES_MAX {
-                return bytes;
-            }
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
-                Ok(metadata) => bytes += metadata.len(),
-                Err(_) => {}
-            }
-        }
-    }
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,17 +123,5 @@ mod tests {
         assert!(rss_bytes(pid).unwrap() > 100_000);
         assert!(cpu_ms(pid).is_some());
         assert_eq!(rss_bytes(-1), None);
-    }
-
-    #[test]
-    fn bytes_of_a_folder() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir_all(folder.path().join("a/b")).unwrap();
-        fs::write(folder.path().join("a/b/x"), [0; 10]).unwrap();
-        fs::write(folder.path().join("y"), [0; 5]).unwrap();
-        std::os::unix::fs::symlink("/", folder.path().join("root")).unwrap();
-        let links = 1;
-        assert_eq!(bytes_below(folder.path()), 15 + links);
-        assert_eq!(bytes_below(&folder.path().join("none")), 0);
     }
 }

@@ -3,6 +3,7 @@
 use super::{Fixture, Processes};
 use crate::environment::ATTEMPT_VARIABLE;
 use crate::process::{Output, Process, in_words};
+use bigdata_sandbox::Limits;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -22,6 +23,7 @@ pub struct Workload {
     process: Process,
     capture: JoinHandle<()>,
     fixture: Rc<Fixture>,
+    limits: Limits,
     since: Instant,
     /// Where its output begins in the streams.
     begins: (u64, u64),
@@ -58,7 +60,8 @@ impl Workload {
         let begins = (fixture.stdout.end(), fixture.stderr.end());
         let (process, output) = Process::start(&spec, &fixture.program).await.map_err(|error| error.to_string())?;
         let capture = tokio::task::spawn_local(capture(Rc::clone(fixture), output));
-        Ok(Self { process, capture, fixture: Rc::clone(fixture), since: Instant::now(), begins, exit: None })
+        let (fixture, limits) = (Rc::clone(fixture), spec.limits);
+        Ok(Self { process, capture, fixture, limits, since: Instant::now(), begins, exit: None })
     }
 
     /// Where its processes are found.
@@ -91,7 +94,7 @@ impl Workload {
             if let Some(survivors) = report.as_ref().map(|report| &report.survivors).filter(|pids| !pids.is_empty()) {
                 tracing::error!(?survivors, "processes of the workload cannot be ended");
             }
-            self.exit = Some(in_words(report.as_ref(), self.fixture.surroundings.node.blueprint.mem));
+            self.exit = Some(in_words(report.as_ref(), &self.limits));
         }
         let _ = timeout(DRAIN_LIMIT, &mut self.capture).await;
         self.capture.abort();

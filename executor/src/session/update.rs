@@ -4,10 +4,24 @@ use crate::node::Observation;
 use crate::node::lifecycle::End;
 use bigdata_common::internal::NodeReport;
 use bigdata_mesos::v1::{TaskId, TaskState, TaskStatus};
+use std::time::Duration;
+use tokio::time::Instant;
 
-/// Whether there is something to tell beyond what was told last.
-pub(super) fn is_new(told: Option<&Observation>, seen: &Observation) -> bool {
-    told.is_none_or(|told| told.report != seen.report || told.end != seen.end || told.ready != seen.ready)
+/// What was told last.
+pub(super) struct Told {
+    pub(super) seen: Observation,
+    pub(super) at: Instant,
+}
+
+impl Told {
+    /// Whether there is something to tell beyond it: a change, or the same from a later check when `interval` is over.
+    pub(super) fn is_outdated(&self, seen: &Observation, interval: Option<Duration>) -> bool {
+        let told = &self.seen;
+        let same_but_for_time = NodeReport { checked_at: told.report.checked_at, ..seen.report.clone() } == told.report;
+        let is_due = interval.is_some_and(|interval| self.at.elapsed() >= interval);
+        let checked_again = told.report.checked_at != seen.report.checked_at;
+        !same_but_for_time || told.end != seen.end || told.ready != seen.ready || (is_due && checked_again)
+    }
 }
 
 /// The status of a node.
@@ -39,6 +53,7 @@ pub(super) fn ended(task: &TaskId, end: &End) -> TaskStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bigdata_common::Timestamp;
 
     #[test]
     fn states_health_and_report() {
@@ -60,11 +75,17 @@ mod tests {
     }
 
     #[test]
-    fn only_changes_are_told() {
-        let seen = Observation::default();
-        assert!(is_new(None, &seen));
-        assert!(!is_new(Some(&seen), &seen));
+    fn changes_are_told_at_once_and_the_same_from_time_to_time() {
+        let told = Told { seen: Observation::default(), at: Instant::now() };
+        let (at_once, later) = (Some(Duration::ZERO), Some(Duration::from_secs(3600)));
         let ready = Observation { ready: true, ..Observation::default() };
-        assert!(is_new(Some(&seen), &ready));
+        assert!(told.is_outdated(&ready, later));
+        let checked_at = Some(Timestamp::from_millis(1));
+        let checked =
+            Observation { report: NodeReport { checked_at, ..NodeReport::default() }, ..Observation::default() };
+        assert!(told.is_outdated(&checked, at_once), "a fresh word is due");
+        assert!(!told.is_outdated(&checked, later), "not yet");
+        assert!(!told.is_outdated(&checked, None), "without health there is none to say again");
+        assert!(!told.is_outdated(&Observation::default(), at_once), "an old word is no fresh one");
     }
 }

@@ -133,12 +133,45 @@ async fn commands_run_in_the_nodes_surroundings() {
     } else {
         println!("names of users and hosts are not tried: {isolation}");
     }
-    let (_, _, last) = node.exec(json!({ "command": ["no-such-program"] })).await;
-    assert!(matches!(&last, ExecFrame::Error(reason) if reason.contains("command not found")), "{last:?}");
+    for input in [json!(null), json!(base64(b"x"))] {
+        let (_, stderr, last) = node.exec(json!({ "command": ["no-such-program"], "stdin": input })).await;
+        assert!(stderr.contains("not found") && last == ExecFrame::Exit(127), "{stderr} {last:?}");
+        let (_, stderr, last) = node.exec(json!({ "command": ["/etc/passwd"], "stdin": input })).await;
+        assert!(stderr.contains("ermission denied") && last == ExecFrame::Exit(126), "{stderr} {last:?}");
+    }
     let (_, _, last) = node.exec(json!({ "command": ["sh", "-c", "kill -15 $$"] })).await;
     assert_eq!(last, ExecFrame::Exit(143));
     let (_, _, last) = node.exec(json!({ "command": ["sleep", "1000"], "timeout_ms": 200 })).await;
     assert!(matches!(&last, ExecFrame::Error(reason) if reason.contains("time limit of 200 ms")), "{last:?}");
+    node.kill(GRACE).await;
+}
+
+#[tokio::test]
+async fn the_newest_attempt_of_a_run_drives_the_node() {
+    let mut node = held().await;
+    let body = json!({ "command": ["sh", "-c", "echo begun; exec sleep 1000"] }).to_string();
+    let token = node.own_token();
+    let run = uuid::Uuid::new_v4();
+    let call = |path: &str, attempt: u32| {
+        node.request(Method::POST, path, &token).header("bigdata-run-attempt", format!("{run}.{attempt}"))
+    };
+    let mut former = call("/v1/exec", 1).body(body).send().await.unwrap();
+    assert!(former.chunk().await.unwrap().is_some());
+    assert_eq!(call("/v1/start", 2).send().await.unwrap().status(), 200);
+    let rest = timeout(DEADLINE, former.text()).await.expect("the former attempt's command ends").unwrap();
+    assert!(rest.contains("a newer attempt drives this run"), "{rest}");
+    for path in ["/v1/stop", "/v1/exec"] {
+        let refused = call(path, 1).send().await.unwrap();
+        assert_eq!(refused.status(), 409);
+        let problem: Value = refused.json().await.unwrap();
+        assert_eq!(problem["detail"], "a newer attempt drives this run");
+    }
+    assert_eq!(node.control(Method::POST, "/v1/stop", "").await.0, 200, "a user is no attempt");
+    node.start_again().await;
+    node.wait_for(TaskState::Running).await;
+    let refused = node.request(Method::POST, "/v1/start", &token);
+    let refused = refused.header("bigdata-run-attempt", format!("{run}.1")).send().await.unwrap();
+    assert_eq!(refused.status(), 409, "it is remembered");
     node.kill(GRACE).await;
 }
 

@@ -64,8 +64,7 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 }
 
 fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.parent().and_then(Path::parent).unwrap().join("examples/node_executor")
+    env!("CARGO_BIN_EXE_bigdata-executor").into()
 }
 
 impl Node {
@@ -75,9 +74,26 @@ impl Node {
         Self::enrolled(attempt, Enrolment::Accept(Box::new(node)), "15mins").await
     }
 
+    /// A node with this address.
+    pub(crate) async fn at(address: &str, json: serde_json::Value) -> Self {
+        let attempt = AttemptId(Uuid::new_v4());
+        let node = NodeSpecification { address: address.to_owned(), ..specification(blueprint(json), attempt) };
+        Self::enrolled(attempt, Enrolment::Accept(Box::new(node)), "15mins").await
+    }
+
     pub(crate) async fn enrolled(attempt: AttemptId, answer: Enrolment, recovery_timeout: &str) -> Self {
+        Self::enrolled_after("", attempt, answer, recovery_timeout).await
+    }
+
+    /// A node that is told of other frameworks (`http://…,`) before the one that takes it in.
+    pub(crate) async fn enrolled_after(
+        others: &str,
+        attempt: AttemptId,
+        answer: Enrolment,
+        recovery_timeout: &str,
+    ) -> Self {
         let (platform, address, server) = Platform::serve(answer, TaskInfo::default()).await;
-        let data = TaskData { framework: format!("http://{address}"), attempt, token: "one-time".into() };
+        let data = TaskData { framework: format!("{others}http://{address}"), attempt, token: "one-time".into() };
         platform.set_task(TaskInfo {
             name: "node0".into(),
             task_id: attempt.to_string().into(),
@@ -159,6 +175,23 @@ impl Node {
         let attempt = self.attempt.to_string();
         let found = bigdata_sandbox::processes_with_environment("BIGDATA_NODE_ATTEMPT", &attempt).unwrap();
         found.into_iter().map(|process| process.name).collect()
+    }
+
+    /// Waits until so many of them are to be seen: a program that was just begun has no environment for a moment.
+    pub(crate) async fn wait_for_processes(&self, count: usize) {
+        let appearing = async {
+            while self.processes().len() != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, appearing).await.unwrap_or_else(|_| panic!("{:?}, not {count}", self.processes()));
+    }
+
+    /// How often the executor's main thread has slept and been woken.
+    pub(crate) fn wake_ups(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.executor.id().unwrap())).unwrap();
+        let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        switches.unwrap().trim().parse().unwrap()
     }
 
     pub(crate) fn token(&self, key: &[u8], seconds: i64) -> String {

@@ -1,9 +1,10 @@
 //! Starts, checks, restarts and ends.
 
 use crate::harness::{DEADLINE, Node, blueprint, specification};
-use crate::platform::Enrolment;
+use crate::platform::{Enrolment, Platform};
 use bigdata_common::AttemptId;
-use bigdata_mesos::v1::TaskState;
+use bigdata_common::internal::ExecFrame;
+use bigdata_mesos::v1::{TaskInfo, TaskState};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -40,6 +41,85 @@ async fn an_automatic_node_runs_is_watched_and_ends_without_a_trace() {
     assert_eq!(status.state, TaskState::Running as i32);
     assert!(report.started && report.reason.unwrap().contains("refused"));
     node.kill(GRACE).await;
+}
+
+#[tokio::test]
+async fn an_idle_node_wakes_once_per_check_and_says_again_that_it_is_healthy() {
+    const CHECKS: u64 = 32;
+    let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = service.local_addr().unwrap().port();
+    let mut health = check(json!({ "tcp": ["sql"] }), 20_000);
+    health["interval_ms"] = json!(1000);
+    let ports = json!({ "sql": { "port": port, "fixed": true } });
+    let mut node = Node::launch(json!({ "command": FOREVER, "ports": ports, "health": health })).await;
+    let (_, first) = node.wait("healthy", |status, _| status.healthy == Some(true)).await;
+    let checked = async || timeout(DEADLINE, service.accept()).await.unwrap().unwrap();
+    // What was begun before the first report is over then.
+    for _ in 0..3 {
+        checked().await;
+    }
+    let (told, before) = (node.platform.updates.borrow().len(), node.wake_ups());
+    for _ in 0..CHECKS {
+        checked().await;
+    }
+    let wakes = node.wake_ups() - before;
+    println!("{wakes} wake-ups for {CHECKS} checks and what was said again");
+    assert!(wakes <= CHECKS + CHECKS / 2, "{wakes} wake-ups for {CHECKS} checks");
+    let (_, again) = node.wait("said again", |_, report| report.checked_at > first.checked_at).await;
+    assert_eq!(again.passing, Some(true));
+    assert_eq!(node.platform.updates.borrow().len(), told + 1, "once in half a minute, not with every check");
+    node.kill(GRACE).await;
+}
+
+#[tokio::test]
+async fn a_stopped_workload_is_not_healthy() {
+    let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = service.local_addr().unwrap().port();
+    let ports = json!({ "sql": { "port": port, "fixed": true } });
+    let health = check(json!({ "tcp": ["sql"] }), 20_000);
+    let mut node = Node::launch(json!({ "command": FOREVER, "ports": ports, "health": health })).await;
+    node.wait("healthy", |status, _| status.healthy == Some(true)).await;
+    let (_, health) = node.control(reqwest::Method::GET, "/v1/health", "").await;
+    let health: serde_json::Value = serde_json::from_str(&health).unwrap();
+    let pid = Pid::from_raw(i32::try_from(health["pid"].as_i64().unwrap()).unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let (_, report) = node.wait("unhealthy", |status, _| status.healthy == Some(false)).await;
+    assert!(report.reason.unwrap().contains("is stopped"), "the port still accepts, but nobody is there");
+    node.platform.updates.send_replace(Vec::new());
+    kill(pid, Signal::SIGCONT).unwrap();
+    node.wait("healthy again", |status, _| status.healthy == Some(true)).await;
+    node.kill(GRACE).await;
+}
+
+#[tokio::test]
+async fn nodes_with_loopback_addresses_see_each_other_under_them() {
+    let mut server = Node::at("127.77.0.5", json!({ "start": "script", "command": FOREVER })).await;
+    let mut client = Node::at("127.77.0.6", json!({ "start": "script", "command": FOREVER })).await;
+    server.wait_for(TaskState::Running).await;
+    client.wait_for(TaskState::Running).await;
+    let isolation = client.platform.enrolments.borrow()[0].isolation.clone();
+    let port = {
+        // Free a moment ago; nobody else uses this address.
+        let free = TcpListener::bind("127.77.0.5:0").await.unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let listen = format!(
+        "import socket; s = socket.create_server(('127.77.0.5', {port})); print('up', flush=True); \
+         print(s.accept()[1][0], flush=True)"
+    );
+    let connect = format!(
+        "import socket, time\nfor _ in range(300):\n try: socket.create_connection(('127.77.0.5', {port})); break\n \
+         except ConnectionRefusedError: time.sleep(0.05)\nelse: raise SystemExit('refused')"
+    );
+    let (served, (_, stderr, last)) = tokio::join!(
+        server.exec(json!({ "command": ["python3", "-c", listen] })),
+        client.exec(json!({ "command": ["python3", "-c", connect] })),
+    );
+    assert_eq!(last, ExecFrame::Exit(0), "{stderr}");
+    let seen = if isolation.contains("own loopback source") { "127.77.0.6" } else { "127.0.0.1" };
+    assert_eq!(served.0, format!("up\n{seen}\n"), "{isolation}");
+    client.kill(GRACE).await;
+    server.kill(GRACE).await;
 }
 
 #[tokio::test]
@@ -141,8 +221,8 @@ async fn a_refused_enrolment_ends_the_attempt_with_the_frameworks_words() {
 async fn a_workload_dies_with_its_executor_and_a_restarted_executor_need_not_enrol() {
     let mut node = Node::launch(json!({ "command": FOREVER })).await;
     node.wait_for(TaskState::Running).await;
-    let (control, before) = (node.platform.enrolments.borrow()[0].control.clone(), node.processes());
-    assert!(!before.is_empty());
+    let control = node.platform.enrolments.borrow()[0].control.clone();
+    node.wait_for_processes(1).await;
     node.start_again().await;
     node.wait_for(TaskState::Running).await;
     assert_eq!(node.platform.enrolments.borrow().len(), 1);
@@ -193,6 +273,21 @@ async fn a_framework_that_is_away_is_waited_for() {
     node.wait_for(TaskState::Running).await;
     let fingerprints: Vec<_> = enrolments.borrow().iter().map(|request| request.fingerprint.clone()).collect();
     assert!(fingerprints.iter().all(|fingerprint| *fingerprint == fingerprints[0]), "one key for all tries");
+    node.kill(GRACE).await;
+}
+
+#[tokio::test]
+async fn every_replica_of_the_framework_is_asked_until_one_leads() {
+    let follower = Enrolment::Refuse(503, "another replica of the service leads".to_owned());
+    let (follower, follows, _server) = Platform::serve(follower, TaskInfo::default()).await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let attempt = AttemptId(Uuid::new_v4());
+    let described = specification(blueprint(json!({ "command": FOREVER })), attempt);
+    let others = format!("http://{nobody},http://{follows}/,");
+    let mut node = Node::enrolled_after(&others, attempt, Enrolment::Accept(Box::new(described)), "15mins").await;
+    node.wait_for(TaskState::Running).await;
+    assert_eq!(follower.enrolments.borrow().len(), 1, "it was asked, once");
+    assert_eq!(node.platform.enrolments.borrow().len(), 1);
     node.kill(GRACE).await;
 }
 

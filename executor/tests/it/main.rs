@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, and so may what only tests call")]
 
+mod bounds;
 mod control;
 mod harness;
 mod life;
 mod platform;
+mod program;

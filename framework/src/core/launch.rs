@@ -240,6 +240,7 @@ impl Core {
             report: NodeReport::default(),
             forgotten: false,
             killed_at: None,
+            kills: 0,
             killed_since: None,
             heard_at: None,
         };

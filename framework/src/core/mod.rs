@@ -9,9 +9,11 @@
 
 mod enrol;
 mod facts;
+mod invariants;
 mod launch;
 pub(crate) mod model;
 mod offers;
+pub(crate) mod orphans;
 pub(crate) mod output;
 mod reconcile;
 mod release;
@@ -109,6 +111,8 @@ pub(crate) struct Core {
     pub(crate) changed: bool,
     /// DESTROY operations under way: their volumes by operation.
     destroying: BTreeMap<String, Vec<String>>,
+    /// Tasks that Mesos has told of and that are not known here, in words.
+    foreign_tasks: BTreeMap<String, orphans::Orphan>,
     random: StdRng,
     outputs: Vec<Output>,
 }
@@ -125,6 +129,7 @@ impl Core {
             reconciliation: reconcile::Reconciliation::default(),
             changed: true,
             destroying: BTreeMap::new(),
+            foreign_tasks: BTreeMap::new(),
             random: StdRng::from_seed(seed),
             outputs: Vec::new(),
         }
@@ -132,6 +137,8 @@ impl Core {
 
     /// Takes one input in; the outputs are to be performed before the next step.
     pub(crate) fn step(&mut self, input: Input, now: Timestamp) -> Vec<Output> {
+        // What comes once per node does not lead to a look at every node.
+        let urgent = !matches!(input, Input::Update(_) | Input::Offers(_) | Input::Rescinded(_));
         match input {
             Input::Subscribed { framework } => self.subscribed(framework, now),
             Input::Disconnected { reason } => self.disconnected(reason, now),
@@ -151,7 +158,7 @@ impl Core {
             Input::NotLaunched { tasks, reason } => self.not_launched(&tasks, &reason, now),
             Input::Tick => self.reconcile_tick(now),
         }
-        self.release_all(now);
+        self.release_all(urgent, now);
         self.place(now);
         self.settle_offers(now);
         std::mem::take(&mut self.outputs)
@@ -164,6 +171,10 @@ impl Core {
         }
         self.session = Session::Subscribed;
         self.offers.clear();
+        for task in self.state.tasks.values_mut() {
+            // What was said before may not have arrived.
+            (task.killed_at, task.kills) = (None, 0);
+        }
         self.demand = Demand::default();
         self.look(now);
         self.changed = true;
@@ -228,6 +239,7 @@ impl Core {
     pub(crate) fn kill(&mut self, id: AttemptId, now: Timestamp) {
         let Some(task) = self.state.tasks.get_mut(&id) else { return };
         task.killed_at = Some(now);
+        task.kills += 1;
         let since = *task.killed_since.get_or_insert(now);
         let agent = AgentId::from(task.agent.as_str());
         if now.millis_since(since) >= SHUTDOWN_AFTER_MS {

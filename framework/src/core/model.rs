@@ -108,6 +108,9 @@ pub(crate) struct Task {
     pub forgotten: bool,
     #[serde(skip)]
     pub killed_at: Option<Timestamp>,
+    /// How often it was told to end since.
+    #[serde(skip)]
+    pub kills: u32,
     /// When it was first told to end.
     #[serde(skip)]
     pub killed_since: Option<Timestamp>,

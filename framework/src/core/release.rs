@@ -10,8 +10,10 @@ use bigdata_common::{AttemptId, ClusterId, Timestamp};
 use bigdata_mesos::resources::Resources;
 use bigdata_mesos::v1::{OfferId, Operation, OperationState, OperationStatus, Resource};
 
-/// A node that has not ended is told again so often.
+/// A node that has not ended is told again after so long, and then after twice as long each time.
 const KILL_EVERY_MS: u64 = 5_000;
+/// The longest such wait.
+const KILL_EVERY_MAX_MS: u64 = 60_000;
 /// A DESTROY that has no effect is sent again so often.
 const DESTROY_EVERY_MS: u64 = 5_000;
 /// An offer that comes sooner after another was answered may have been made before that.
@@ -19,7 +21,8 @@ const IN_FLIGHT_MS: u64 = 300;
 
 impl Core {
     /// Takes every release as far as it goes now.
-    pub(super) fn release_all(&mut self, now: Timestamp) {
+    /// `urgent`: nodes that have not ended are looked at, too.
+    pub(super) fn release_all(&mut self, urgent: bool, now: Timestamp) {
         let releasing: Vec<ClusterId> = self
             .state
             .clusters
@@ -28,7 +31,9 @@ impl Core {
             .map(|cluster| cluster.id.clone())
             .collect();
         for id in &releasing {
-            self.end_nodes(id, now);
+            if urgent {
+                self.end_nodes(id, now);
+            }
             self.doom_volumes(id, now);
         }
         self.check_doomed(now);
@@ -36,7 +41,13 @@ impl Core {
         for id in &releasing {
             self.finish_release(id, now);
         }
-        self.end_forgotten(now);
+        if urgent {
+            self.end_forgotten(now);
+        }
+    }
+
+    fn has_live_tasks(&self, id: &ClusterId) -> bool {
+        self.state.tasks.values().any(|task| task.cluster == *id && !task.forgotten)
     }
 
     fn live_tasks(&self, id: &ClusterId) -> Vec<AttemptId> {
@@ -63,8 +74,9 @@ impl Core {
     }
 
     fn kill_again(&mut self, id: AttemptId, now: Timestamp) {
-        let killed_at = self.state.tasks.get(&id).and_then(|task| task.killed_at);
-        if killed_at.is_none_or(|at| now.millis_since(at) >= KILL_EVERY_MS) {
+        let Some(task) = self.state.tasks.get(&id) else { return };
+        let wait = (KILL_EVERY_MS << task.kills.saturating_sub(1).min(8)).min(KILL_EVERY_MAX_MS);
+        if task.killed_at.is_none_or(|at| now.millis_since(at) >= wait) {
             self.kill(id, now);
         }
     }
@@ -93,7 +105,7 @@ impl Core {
             return;
         }
         let forgotten = |task: &&super::model::Task| {
-            task.forgotten && task.killed_at.is_none_or(|at| now.millis_since(at) >= 12 * KILL_EVERY_MS)
+            task.forgotten && task.killed_at.is_none_or(|at| now.millis_since(at) >= KILL_EVERY_MAX_MS)
         };
         let tasks: Vec<AttemptId> = self.state.tasks.values().filter(forgotten).map(|task| task.id).collect();
         for task in tasks {
@@ -103,7 +115,7 @@ impl Core {
 
     /// Once all nodes have ended: what becomes of the volumes.
     fn doom_volumes(&mut self, id: &ClusterId, now: Timestamp) {
-        if !self.live_tasks(id).is_empty() {
+        if self.has_live_tasks(id) {
             return;
         }
         let Some(cluster) = self.state.clusters.get_mut(id) else { return };
@@ -287,13 +299,13 @@ impl Core {
         let cluster = cluster.and_then(|id| self.state.clusters.get(&id));
         cluster.is_some_and(|cluster| match cluster.phase {
             Phase::Active => false,
-            Phase::Releasing { .. } => self.live_tasks(&cluster.id).is_empty(),
+            Phase::Releasing { .. } => !self.has_live_tasks(&cluster.id),
             Phase::Released { .. } => true,
         })
     }
 
     fn finish_release(&mut self, id: &ClusterId, now: Timestamp) {
-        if !self.live_tasks(id).is_empty() {
+        if self.has_live_tasks(id) {
             return;
         }
         let remaining: Vec<String> = self.doomed_of(id).into_iter().map(in_words).collect();

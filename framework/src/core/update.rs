@@ -89,6 +89,7 @@ impl Core {
             }
         } else {
             tracing::warn!(task = %status.task_id, "a task that is not ours; it is not touched");
+            self.found_task(&status);
         }
         if status.uuid.as_ref().is_some_and(|uuid| !uuid.is_empty()) {
             self.call(Call::Acknowledge(status));
@@ -96,6 +97,9 @@ impl Core {
     }
 
     fn unknown_task(&mut self, id: AttemptId, state: TaskState, status: &TaskStatus) {
+        if state.is_terminal() {
+            self.foreign_tasks.remove(status.task_id.as_str());
+        }
         if state.is_terminal() || matches!(state, TaskState::Unreachable | TaskState::Unknown | TaskState::Killing) {
             return;
         }
@@ -107,6 +111,7 @@ impl Core {
             }
             None => {
                 tracing::warn!(task = %id, agent = ?status.agent_id, state = %state, "a task that is not known here; it is not touched");
+                self.found_task(status);
             }
         }
     }

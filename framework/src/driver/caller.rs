@@ -1,52 +1,83 @@
-//! Makes calls to the master, one after the other, in a task of its own.
+//! Makes calls to the master in a task of its own, while the lease is held. The driver never waits for it.
 
+use super::queue::Queue;
 use crate::core::output::{Call, Input};
-use bigdata_chassis::Tasks;
+use crate::leadership::Lease;
 use bigdata_mesos::call::scheduler as build;
 use bigdata_mesos::client::scheduler::{CallError, Handle};
 use bigdata_mesos::v1::{Filters, scheduler};
+use futures_util::future::join_all;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
-/// Calls that wait; while it is full the driver waits too.
-const CALLS: usize = 1024;
 /// Failures that wait; what does not fit is found out by reconciliation.
 const FAILURES: usize = 64;
 
 /// See the [module](self).
 pub(super) struct Caller {
-    calls: mpsc::Sender<(Handle, Call)>,
+    waiting: Arc<Waiting>,
     failures: mpsc::Receiver<Input>,
 }
 
+#[derive(Default)]
+struct Waiting {
+    queue: Mutex<Queue<Handle>>,
+    filled: Notify,
+}
+
+impl Waiting {
+    fn queue(&self) -> std::sync::MutexGuard<'_, Queue<Handle>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn next(&self) -> Vec<(Handle, Call)> {
+        loop {
+            let calls = self.queue().next();
+            if !calls.is_empty() {
+                return calls;
+            }
+            self.filled.notified().await;
+        }
+    }
+}
+
 impl Caller {
-    pub(super) fn spawn(tasks: &Tasks) -> Self {
-        let (calls, mut waiting) = mpsc::channel::<(Handle, Call)>(CALLS);
+    pub(super) fn spawn(lease: &Lease) -> Self {
+        let waiting = Arc::new(Waiting::default());
         let (failed, failures) = mpsc::channel(FAILURES);
-        let token = tasks.token();
+        let (lease, queued) = (lease.clone(), Arc::clone(&waiting));
+        let (tasks, token) = (lease.tasks().clone(), lease.tasks().token());
         tasks.spawn("mesos calls", async move {
             loop {
-                let (handle, call) = tokio::select! {
+                let calls = tokio::select! {
                     () = token.cancelled() => return,
-                    next = waiting.recv() => match next {
-                        Some(next) => next,
-                        None => return,
-                    },
+                    calls = queued.next() => calls,
                 };
-                if let Some(failure) = make(&handle, call).await {
+                if !lease.is_held() {
+                    // A successor says what is to be said.
+                    queued.queue().clear();
+                    return;
+                }
+                let made = join_all(calls.into_iter().map(|(handle, call)| async move { make(&handle, call).await }));
+                let failures = tokio::select! {
+                    () = token.cancelled() => return,
+                    failures = made => failures,
+                };
+                for failure in failures.into_iter().flatten() {
                     // When the queue is full, reconciliation finds it out.
                     let _ = failed.try_send(failure);
                 }
             }
         });
-        Self { calls, failures }
+        Self { waiting, failures }
     }
 
     /// Puts a call into the queue. Without a client there is nobody to call, and nothing is lost but time.
-    pub(super) async fn make(&self, handle: Option<&Handle>, call: Call) {
+    pub(super) fn make(&self, handle: Option<&Handle>, call: Call) {
         if let Some(handle) = handle {
-            // Fails only when everything is being ended.
-            let _ = self.calls.send((handle.clone(), call)).await;
+            self.waiting.queue().push(handle.clone(), call);
+            self.waiting.filled.notify_one();
         }
     }
 

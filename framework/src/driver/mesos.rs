@@ -94,6 +94,12 @@ impl Subscription {
             }
         }
     }
+
+    /// What has happened already. None where nothing has, or nothing that matters.
+    pub(super) fn try_next(&mut self) -> Option<Input> {
+        let (_, events) = self.client.as_mut()?;
+        events.try_next().and_then(input_of)
+    }
 }
 
 fn input_of(event: Event) -> Option<Input> {

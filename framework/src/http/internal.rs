@@ -2,6 +2,7 @@
 
 use super::Context;
 use crate::core::EnrolRefusal;
+use crate::core::orphans::Orphan;
 use crate::core::view::NoControl;
 use actix_web::HttpResponse;
 use actix_web::web::{Bytes, Data, Json, Path};
@@ -10,7 +11,9 @@ use bigdata_common::api::cluster::Fit;
 use bigdata_common::api::problem::{Problem, ProblemCode};
 use bigdata_common::blueprint::Blueprint;
 use bigdata_common::internal::{ControlGrant, ControlRequest, EnrolRequest, NodeSpecification};
+use bigdata_common::invariants::Invariants;
 use bigdata_common::{ClusterId, Name};
+use serde::Serialize;
 
 /// `POST /internal/v1/nodes/enrol`: the token in the body proves the executor.
 pub(super) async fn enrol(body: Bytes, context: Data<Context>) -> Result<HttpResponse, ApiError> {
@@ -91,4 +94,20 @@ fn not_controlled(reason: NoControl, id: &ClusterId, node: &Name) -> ApiError {
 pub(super) async fn fit(_internal: Internal, body: Bytes, context: Data<Context>) -> Result<Json<Fit>, ApiError> {
     let blueprint: Blueprint = json::body(&body)?;
     Ok(Json(context.driver.ask(move |core, _| core.fit(&blueprint)).await?))
+}
+
+/// What lies with Mesos under our role or framework, and belongs to no cluster of ours.
+#[derive(Debug, Serialize)]
+pub(super) struct OrphanList {
+    orphans: Vec<Orphan>,
+}
+
+/// `GET /internal/v1/orphans`.
+pub(super) async fn orphans(_internal: Internal, context: Data<Context>) -> Result<Json<OrphanList>, ApiError> {
+    Ok(Json(OrphanList { orphans: context.driver.ask(|core, _| core.orphans()).await? }))
+}
+
+/// `GET /internal/v1/invariants`.
+pub(super) async fn invariants(_internal: Internal, context: Data<Context>) -> Result<Json<Invariants>, ApiError> {
+    Ok(Json(context.driver.ask(|core, _| core.invariants()).await?))
 }

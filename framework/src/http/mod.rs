@@ -4,12 +4,13 @@ mod internal;
 mod public;
 
 use crate::control::ControlKeys;
-use crate::driver::{Busy, Handle};
+use crate::driver::{Handle, Unavailable};
 use crate::registry::Registry;
 use actix_web::web;
 use bigdata_chassis::Clock;
 use bigdata_chassis::http::ApiError;
 use bigdata_common::api::PREFIX;
+use bigdata_common::api::problem::ProblemCode;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -26,12 +27,24 @@ pub(crate) fn routes(config: &mut web::ServiceConfig, context: &Context) {
         .route("/internal/v1/nodes/enrol", web::post().to(internal::enrol))
         .route("/internal/v1/clusters/{id}/nodes/{node}/control", web::post().to(internal::control))
         .route("/internal/v1/fit", web::post().to(internal::fit))
+        .route("/internal/v1/orphans", web::get().to(internal::orphans))
+        .route("/internal/v1/invariants", web::get().to(internal::invariants))
         .route(&format!("{PREFIX}/agents"), web::get().to(public::agents))
         .route(&format!("{PREFIX}/explain/{{id:.+}}"), web::get().to(public::explain));
 }
 
-impl From<Busy> for ApiError {
-    fn from(busy: Busy) -> Self {
-        Self::unavailable("the framework is starting or busy; try again in a moment", busy)
+impl From<Unavailable> for ApiError {
+    fn from(reason: Unavailable) -> Self {
+        match reason {
+            Unavailable::Busy => {
+                Self::unavailable("the framework is starting or busy; try again in a moment", Unavailable::Busy)
+            }
+            Unavailable::NotLeader(Some(leader)) => {
+                Self::new(ProblemCode::NotLeader, format!("{leader} leads the framework; ask there"))
+            }
+            Unavailable::NotLeader(None) => {
+                Self::new(ProblemCode::NotLeader, "no replica of the framework is known to lead; try again in a moment")
+            }
+        }
     }
 }

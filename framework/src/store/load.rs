@@ -1,6 +1,7 @@
 //! The state, rebuilt at the start.
 
 use super::StoreError;
+use super::leadership::{Claim, fence};
 use crate::core::State;
 use crate::core::model::{Agent, Cluster, EndedTask, Node, Task, Volume};
 use bigdata_chassis::{Db, on_db, on_tx};
@@ -99,8 +100,9 @@ pub(crate) async fn registry_id(db: &Db) -> Result<Option<String>, StoreError> {
 ///
 /// # Errors
 /// When the database refuses.
-pub(crate) async fn set_registry_id(db: &Db, id: &str) -> Result<(), StoreError> {
+pub(crate) async fn set_registry_id(db: &Db, claim: &Claim, id: &str) -> Result<(), StoreError> {
     let mut tx = db.begin().await?;
+    fence(&mut tx, claim).await?;
     on_tx!(tx, connection => sqlx::query("INSERT INTO settings (name, value) VALUES ('registry', $1)")
         .bind(id)
         .execute(connection)

@@ -1,10 +1,12 @@
 //! Writes and what comes back, on both databases.
 
-use super::{commit, is_lasting, load, registry_id, set_registry_id};
+use super::{
+    Acquired, Claim, StoreError, acquire, commit, is_lasting, load, registry_id, release, renew, set_registry_id,
+};
 use crate::core::model::{Agent, Cluster, EndedTask, Fate, Node, Task, TaskStage, Volume};
 use crate::core::output::{LeaseKind, Output, Write};
-use bigdata_chassis::Db;
 use bigdata_chassis::testing::databases;
+use bigdata_chassis::{Db, on_tx};
 use bigdata_common::api::explain::Capacity;
 use bigdata_common::event::Event;
 use bigdata_common::internal::{ClusterState, Desired, NodeReport, Specification};
@@ -14,6 +16,7 @@ use indexmap::IndexMap;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000);
@@ -65,6 +68,7 @@ fn task(number: u128, node: &str) -> Task {
         report: NodeReport::default(),
         forgotten: false,
         killed_at: None,
+        kills: 0,
         killed_since: None,
         heard_at: None,
     }
@@ -91,9 +95,31 @@ async fn each(body: impl AsyncFn(Db)) {
     }
 }
 
+const LEASE: Duration = Duration::from_secs(60);
+
+async fn try_to_lead(db: &Db, at_once: bool, now: Timestamp) -> Acquired {
+    acquire(db, Uuid::new_v4(), "http://leader", LEASE, at_once, now).await.unwrap()
+}
+
+async fn lead(db: &Db) -> Claim {
+    match try_to_lead(db, true, NOW).await {
+        Acquired::Leads(claim) => claim,
+        Acquired::Follows(leader) => panic!("{leader} leads"),
+    }
+}
+
+/// The lease runs out, whatever clock says so.
+async fn run_out(db: &Db) {
+    let mut tx = db.begin().await.unwrap();
+    on_tx!(tx, connection => sqlx::query("UPDATE leadership SET expires_at_ms = 0").execute(connection).await.map(drop))
+        .unwrap();
+    tx.commit().await.unwrap();
+}
+
 #[tokio::test]
 async fn what_was_written_comes_back() {
     each(async |db| {
+        let claim = lead(&db).await;
         let specification: Specification = serde_json::from_value(json!({
             "cluster": id(), "revision": 1, "product": {"name": "demo", "version": "1.0"}, "product_revision": "x",
             "blueprint": {"dnsname": "d", "services": {}, "nodes": {}}, "options": {}, "orchestrator": "",
@@ -150,7 +176,7 @@ async fn what_was_written_comes_back() {
             revision: 1,
             event: Event::ClusterReleased { generation: 1, leftovers: vec![] },
         });
-        commit(&db, &outputs, NOW).await.unwrap();
+        commit(&db, &claim, &outputs, NOW).await.unwrap();
 
         let state = load(&db).await.unwrap();
         let found = &state.clusters[&id()];
@@ -172,7 +198,7 @@ async fn what_was_written_comes_back() {
             Write::DeleteCluster(id()),
             Write::Framework(None),
         ];
-        commit(&db, &persist(end), NOW).await.unwrap();
+        commit(&db, &claim, &persist(end), NOW).await.unwrap();
         let state = load(&db).await.unwrap();
         assert!(state.clusters.is_empty() && state.tasks.is_empty() && state.volumes.is_empty());
         assert!(state.uids.is_empty() && state.framework.is_none() && state.ended.contains_key(&attempt(1)));
@@ -183,14 +209,15 @@ async fn what_was_written_comes_back() {
 #[tokio::test]
 async fn an_address_is_leased_once_and_a_refused_step_leaves_nothing() {
     each(async |db| {
-        commit(&db, &persist(vec![Write::Task(Box::new(task(1, "a"))), address(1)]), NOW).await.unwrap();
+        let claim = lead(&db).await;
+        commit(&db, &claim, &persist(vec![Write::Task(Box::new(task(1, "a"))), address(1)]), NOW).await.unwrap();
         let second = persist(vec![Write::Task(Box::new(task(2, "b"))), address(2)]);
-        let error = commit(&db, &second, NOW).await.unwrap_err();
+        let error = commit(&db, &claim, &second, NOW).await.unwrap_err();
         assert!(is_lasting(&error), "{error}");
         assert_eq!(load(&db).await.unwrap().tasks.len(), 1);
-        commit(&db, &persist(vec![Write::FreeLeases(attempt(1))]), NOW).await.unwrap();
-        commit(&db, &second, NOW).await.unwrap();
-        let twin = commit(&db, &persist(vec![Write::Task(Box::new(task(3, "b")))]), NOW).await;
+        commit(&db, &claim, &persist(vec![Write::FreeLeases(attempt(1))]), NOW).await.unwrap();
+        commit(&db, &claim, &second, NOW).await.unwrap();
+        let twin = commit(&db, &claim, &persist(vec![Write::Task(Box::new(task(3, "b")))]), NOW).await;
         assert!(is_lasting(&twin.unwrap_err()), "a second live task of a node is refused");
     })
     .await;
@@ -199,10 +226,58 @@ async fn an_address_is_leased_once_and_a_refused_step_leaves_nothing() {
 #[tokio::test]
 async fn the_registry_is_bound_once() {
     each(async |db| {
+        let claim = lead(&db).await;
         assert_eq!(registry_id(&db).await.unwrap(), None);
-        set_registry_id(&db, "r1").await.unwrap();
+        set_registry_id(&db, &claim, "r1").await.unwrap();
         assert_eq!(registry_id(&db).await.unwrap().as_deref(), Some("r1"));
-        assert!(set_registry_id(&db, "r2").await.is_err());
+        assert!(set_registry_id(&db, &claim, "r2").await.is_err());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lease_is_one_holders_until_it_runs_out_or_is_given_up() {
+    each(async |db| {
+        let first = lead(&db).await;
+        assert_eq!(try_to_lead(&db, false, NOW).await, Acquired::Follows("http://leader".to_owned()));
+        assert!(renew(&db, &first, LEASE, NOW).await.unwrap());
+        release(&db, &first).await.unwrap();
+        let Acquired::Leads(second) = try_to_lead(&db, false, NOW).await else { panic!("it was given up") };
+        assert!(second.token > first.token);
+        assert!(!renew(&db, &first, LEASE, NOW).await.unwrap(), "it is another's");
+        // Whoever has lost it gives nothing up.
+        release(&db, &first).await.unwrap();
+        assert!(matches!(try_to_lead(&db, false, NOW).await, Acquired::Follows(_)));
+        run_out(&db).await;
+        assert!(matches!(try_to_lead(&db, false, NOW).await, Acquired::Leads(_)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_where_one_process_has_the_database_a_new_one_leads_at_once() {
+    each(async |db| {
+        lead(&db).await;
+        let at_once = matches!(try_to_lead(&db, true, NOW).await, Acquired::Leads(_));
+        assert_eq!(at_once, !db.is_postgres());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_has_lost_the_lease_writes_nothing() {
+    each(async |db| {
+        let former = lead(&db).await;
+        run_out(&db).await;
+        let claim = lead(&db).await;
+        let step = persist(vec![Write::Framework(Some("stale".to_owned()))]);
+        let error = commit(&db, &former, &step, NOW).await.unwrap_err();
+        assert!(matches!(error, StoreError::LostLeadership), "{error}");
+        assert!(matches!(set_registry_id(&db, &former, "r").await, Err(StoreError::LostLeadership)));
+        assert_eq!(load(&db).await.unwrap().framework, None);
+        assert_eq!(registry_id(&db).await.unwrap(), None);
+        commit(&db, &claim, &step, NOW).await.unwrap();
+        assert_eq!(load(&db).await.unwrap().framework.as_deref(), Some("stale"));
     })
     .await;
 }

@@ -1,21 +1,23 @@
 //! One step's writes and events in one transaction.
 
 use super::StoreError;
+use super::leadership::{Claim, fence};
 use crate::core::output::{Output, Write};
 use bigdata_chassis::messaging::outbox;
 use bigdata_chassis::{Db, Tx, on_tx};
 use bigdata_common::{ClusterId, Timestamp};
 use serde::Serialize;
 
-/// Stores what a step has written, and enqueues its events; calls are left out.
+/// Stores what a step of the leader has written, and enqueues its events; calls are left out.
 ///
 /// # Errors
 /// Then nothing of the step is stored.
-pub(crate) async fn commit(db: &Db, outputs: &[Output], now: Timestamp) -> Result<(), StoreError> {
+pub(crate) async fn commit(db: &Db, claim: &Claim, outputs: &[Output], now: Timestamp) -> Result<(), StoreError> {
     if outputs.iter().all(|output| matches!(output, Output::Call(_))) {
         return Ok(());
     }
     let mut tx = db.begin().await?;
+    fence(&mut tx, claim).await?;
     for output in outputs {
         match output {
             Output::Persist(write) => apply(&mut tx, write).await?,
@@ -35,7 +37,7 @@ pub(crate) fn is_lasting(error: &StoreError) -> bool {
             error.is_unique_violation() || error.is_foreign_key_violation() || error.is_check_violation()
         }
         StoreError::Database(_) => false,
-        StoreError::Document { .. } => true,
+        StoreError::Document { .. } | StoreError::LostLeadership => true,
     }
 }
 

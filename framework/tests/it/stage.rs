@@ -68,6 +68,12 @@ async fn engine(folder: PathBuf) -> Engine {
 
 impl Stage {
     pub(crate) async fn new() -> Self {
+        let mut stage = Self::without_service().await;
+        stage.start().await;
+        stage
+    }
+
+    pub(crate) async fn without_service() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let engine = match std::env::var(MASTER) {
             Ok(_) => None,
@@ -80,16 +86,18 @@ impl Stage {
         let registry = registry::serve(&truth, &token, &registry_tasks);
         let bus: Arc<dyn Bus> = Arc::new(EmbeddedBus::new());
         let events = bus.subscribe("test", subscriptions::REGISTRY).await.unwrap();
-        let mut stage =
-            Self { folder, engine, master, truth, bus, events, service: None, registry, registry_tasks, token };
-        stage.start().await;
-        stage
+        Self { folder, engine, master, truth, bus, events, service: None, registry, registry_tasks, token }
     }
 
     /// Starts the service on the database that there is.
     pub(crate) async fn start(&mut self) {
         let url = format!("sqlite:{}", self.folder.path().join("framework.db").display());
         let db = Db::open(&url, "framework", MIGRATIONS).await.unwrap();
+        self.service = Some(self.replica(db, Settings::default().lease_ms).await);
+    }
+
+    /// Starts a service beside those that there are.
+    pub(crate) async fn replica(&self, db: Db, lease_ms: u64) -> Running {
         let tasks = Tasks::new();
         let deps = Deps {
             db: db.clone(),
@@ -106,13 +114,14 @@ impl Stage {
             executor: Overhead { cpus: 0.1, mem: 32.0 },
             hold_ms: 200,
             reconcile_ms: 500,
+            lease_ms,
             control_key: Some(Token::from_text("a key for tests")),
             ..Settings::default()
         };
         let service = build(settings, deps).await.unwrap();
         Relay::new(db.clone(), Arc::clone(&self.bus), Clock::system()).spawn(&tasks);
         let client = InternalClient::new(service.url(), self.token.clone()).unwrap();
-        self.service = Some(Running { client, tasks, db });
+        Running { client, tasks, db }
     }
 
     pub(crate) async fn stop(&mut self) {

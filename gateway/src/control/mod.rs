@@ -4,9 +4,9 @@
 mod channel;
 pub(crate) mod grants;
 
-use crate::body::{TooLarge, Upload};
+use crate::body::{self, TooLarge, Upload};
 use crate::headers;
-use crate::proxy::{self, Asking, NoAnswer};
+use crate::proxy::{self, Answer, Asking, NoAnswer};
 use crate::routes::Route;
 use crate::state::State;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -43,24 +43,26 @@ pub(crate) async fn call(
         .await
         .map_err(|error| told_by("registry", error))?;
     let key = Key { cluster, node, caller: asking.principal.user.clone() };
-    let upload = Upload::begin(request, payload, route.body_max()).map_err(|TooLarge| proxy::too_large(route))?;
+    let upload = Upload::begin(request, payload, route.body_max()).map_err(|TooLarge| body::too_large(route))?;
     let too_large_after_all = upload.watch();
     let (grant, channel) = open(state, &key, asking).await?;
 
     let query = request.uri().query().map_or_else(String::new, |query| format!("?{query}"));
-    let uri = Uri::builder().path_and_query(format!("{path}{query}")).build();
     let unavailable = |why: NoAnswer| not_reached(&key, why);
+    let uri = Uri::builder().path_and_query(format!("{path}{query}")).build();
+    let uri = uri.map_err(|error| unavailable(NoAnswer::Broken(error.into())))?;
     let mut outgoing = proxy::outgoing(request, uri, upload.body, upload.length).map_err(unavailable)?;
-    headers::name(outgoing.headers_mut(), asking.ids);
+    headers::name(outgoing.headers_mut(), asking.cause);
     let limit = if request.method().is_safe() { asking.answer_timeout } else { COMMAND_TIMEOUT };
-    let answer = proxy::within(limit, upload.sent, channel.send(outgoing, &grant)).await.and_then(|answer| answer);
+    let answered = async { Answer::take(channel.send(outgoing, &grant).await?).await };
+    let answer = proxy::within(limit, upload.sent, answered).await.and_then(|answer| answer);
     match answer {
         Ok(answer) if answer.status() == hyper::StatusCode::UNAUTHORIZED => {
             state.grants.forget(&key);
             Err(not_reached(&key, NoAnswer::Broken("its executor refused the gateway's token".into())))
         }
         Ok(answer) => Ok(proxy::relay(request, answer)),
-        Err(_) if too_large_after_all() => Err(proxy::too_large(route)),
+        Err(_) if too_large_after_all() => Err(body::too_large(route)),
         Err(why) => {
             state.grants.forget(&key);
             Err(not_reached(&key, why))

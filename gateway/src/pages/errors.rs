@@ -113,5 +113,8 @@ fn advice(code: ProblemCode) -> &'static str {
         ProblemCode::WaitTimedOut => {
             "What was waited for has not happened yet and may still happen. Wait again, with a larger `timeout`, or look at the operation."
         }
+        ProblemCode::NotLeader => {
+            "Ask again after the time that `Retry-After` says, or ask the replica that the detail names. The gateway finds the leader by itself."
+        }
     }
 }

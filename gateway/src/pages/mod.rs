@@ -79,7 +79,10 @@ impl Pages {
     }
 
     /// A problem, for people.
-    fn problem(&self, problem: &Problem) -> Result<HttpResponse, ApiError> {
+    ///
+    /// # Errors
+    /// When the template fails.
+    pub(crate) fn problem(&self, problem: &Problem) -> Result<HttpResponse, ApiError> {
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         self.page(status, "problem.html", problem)
     }
@@ -124,7 +127,9 @@ pub(crate) async fn answer(
         },
         Own::OpenApi => Ok(HttpResponse::Ok().content_type("application/json").body(docs::OPENAPI)),
         Own::Asset => assets::answer(part("file")),
-        Own::Health | Own::Ready | Own::Metrics => Err(ApiError::internal("this is no page")),
+        Own::Health | Own::Ready | Own::Metrics | Own::Invariants | Own::Parked => {
+            Err(ApiError::internal("this is no page"))
+        }
     }
 }
 

@@ -83,7 +83,11 @@ async fn requests_are_named_through_all_services() {
     let answer = call.send().await.unwrap();
     assert_eq!(answer.headers()["x-request-id"], "r-1");
     let told: Value = answer.json().await.unwrap();
-    assert_eq!((&told["headers"]["x-request-id"], &told["headers"]["traceparent"]), (&"r-1".into(), &trace.into()));
+    let passed = told["headers"]["traceparent"].as_str().unwrap();
+    // The trace is the client's, the span the gateway's own.
+    assert_eq!((&passed[..36], &passed[52..], passed.len()), (&trace[..36], &trace[52..], trace.len()));
+    assert_ne!(passed, trace);
+    assert_eq!(told["headers"]["x-request-id"], "r-1");
     let answer = platform.request(Method::POST, PRODUCTS).send().await.unwrap();
     let made = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
     let told: Value = answer.json().await.unwrap();
@@ -95,9 +99,18 @@ async fn requests_are_named_through_all_services() {
 async fn an_address_that_others_reach_is_refused() {
     let settings = Settings { listen: "0.0.0.0:0".parse().unwrap(), ..Settings::default() };
     let deps = GatewayDeps { clock: Clock::system(), tasks: Tasks::new(), internal_token: Token::random() };
-    let error = build(settings, deps.clone()).await.unwrap_err();
-    assert!(matches!(error, BuildError::NotLoopback(_)) && error.to_string().contains("loopback"), "{error}");
-    let settings = Settings { registry: "https://x:1/path".to_owned(), ..Settings::default() };
     let error = build(settings, deps).await.unwrap_err();
-    assert!(error.to_string().contains("registry"), "{error}");
+    assert!(matches!(error, BuildError::NotLoopback(_)) && error.to_string().contains("loopback"), "{error}");
+}
+
+#[test]
+fn settings_name_their_services_and_can_be_shown() {
+    let text = r#"{"registry": "https://x:1/path"}"#;
+    let error = serde_json::from_str::<Settings>(text).unwrap_err();
+    assert!(error.to_string().contains("https://x:1/path"), "{error}");
+    let text = r#"{"registry": "http://a:1,http://b:2", "framework": ["http://c:3"], "workers": 3}"#;
+    let settings: Settings = serde_json::from_str(text).unwrap();
+    let shown = serde_json::to_value(&settings).unwrap();
+    assert_eq!((&shown["registry"], &shown["workers"]), (&"http://a:1,http://b:2".into(), &3.into()));
+    assert_eq!(serde_json::from_value::<Settings>(shown).unwrap(), settings);
 }

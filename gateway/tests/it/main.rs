@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod admin;
 mod control;
 mod door;
 mod executor;
@@ -9,5 +10,6 @@ mod openapi;
 mod pages;
 mod platform;
 mod proxy;
+mod replicas;
 mod sample;
 mod upstream;

@@ -24,7 +24,7 @@ fn strict_schemas() -> Value {
     schemas
 }
 
-fn assert_described(name: &str, value: &impl Serialize) {
+pub(crate) fn assert_described(name: &str, value: &impl Serialize) {
     let schema = json!({"$ref": format!("#/components/schemas/{name}"), "components": {"schemas": strict_schemas()}});
     let validator = jsonschema::draft202012::new(&schema).unwrap();
     let value = serde_json::to_value(value).unwrap();

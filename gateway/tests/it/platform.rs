@@ -2,12 +2,13 @@
 
 use crate::executor::Executor;
 use crate::upstream::Upstream;
+use bigdata_chassis::http::Upstreams;
 use bigdata_chassis::secret::Token;
 use bigdata_chassis::{Clock, Tasks};
 use bigdata_gateway::{GatewayDeps, Settings, build};
 use reqwest::{Client, Method, RequestBuilder};
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// The longest that any single step of a test may take.
@@ -28,17 +29,21 @@ impl Platform {
     }
 
     pub(crate) async fn start_with(adjust: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_as(Token::random(), |settings, _| adjust(settings)).await
+    }
+
+    /// With the internal token that other servers know, too; `adjust` is told where the usual one answers.
+    pub(crate) async fn start_as(token: Token, adjust: impl FnOnce(&mut Settings, SocketAddr)) -> Self {
         let tasks = Tasks::new();
-        let token = Token::random();
         let upstream = Upstream::start(&token, &tasks);
         let mut settings = Settings {
             listen: "127.0.0.1:0".parse().unwrap(),
-            registry: upstream.url.clone(),
-            framework: upstream.url.clone(),
-            orchestrator: upstream.url.clone(),
+            registry: upstream.address.into(),
+            framework: upstream.address.into(),
+            orchestrator: upstream.address.into(),
             ..Settings::default()
         };
-        adjust(&mut settings);
+        adjust(&mut settings, upstream.address);
         let deps = GatewayDeps { clock: Clock::system(), tasks: tasks.clone(), internal_token: token.clone() };
         let address = build(settings, deps).await.unwrap().address;
         Self { address, token, upstream, http: client(), tasks }
@@ -70,10 +75,14 @@ pub(crate) fn client() -> Client {
     builder.timeout(LIMIT).build().unwrap()
 }
 
-/// A URL at which nobody listens.
-pub(crate) fn nowhere() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+/// Where nobody listens.
+pub(crate) fn nowhere() -> Upstreams {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    // Held for as long as the tests run: nobody else is given the port.
+    std::mem::forget(socket);
+    address.into()
 }
 
 /// Waits until `condition` holds.

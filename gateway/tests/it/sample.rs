@@ -42,6 +42,7 @@ fn cluster(dn: &str, status: ClusterStatus, phases: &[(ClusterStatus, i64)]) -> 
         health: if status == ClusterStatus::Ready { Health::Healthy } else { Health::Unknown },
         health_reasons: Vec::new(),
         health_observed_at: Some(at(300)),
+        health_age_s: None,
         user: dn.user.clone(),
         product: dn.product.clone(),
         product_revision: "5f2b9c01d3aa77e2".to_owned(),
@@ -119,6 +120,7 @@ pub(crate) fn nodes() -> NodeList {
             .map(|_| vec!["[ERROR] InnoDB: cannot open ibdata1".to_owned(), HOSTILE.to_owned()])
             .unwrap_or_default(),
         observed_at: Some(at(300)),
+        observed_age_s: None,
         disks: Vec::new(),
         networks: Vec::new(),
     };

@@ -10,10 +10,12 @@ use bigdata_common::api::PREFIX;
 use bigdata_common::api::cluster::ClusterEntry;
 use bigdata_common::api::problem::ProblemCode;
 use bigdata_common::internal::{ControlGrant, ControlRequest};
+use bigdata_common::invariants::Invariants;
+use bigdata_common::status::ClusterStatus;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::broadcast;
@@ -23,7 +25,7 @@ pub(crate) const LARGE: usize = 32 * 1024 * 1024;
 
 #[derive(Clone)]
 pub(crate) struct Upstream {
-    pub(crate) url: String,
+    pub(crate) address: SocketAddr,
     state: Arc<State>,
 }
 
@@ -51,7 +53,7 @@ impl Upstream {
         let data = web::Data::from(Arc::clone(&state));
         let routes = move |config: &mut web::ServiceConfig| routes(config, &data);
         let address = server::serve(listener, 2, token, tasks, routes).unwrap();
-        Self { url: format!("http://{address}"), state }
+        Self { address, state }
     }
 
     pub(crate) fn grant(&self, grant: ControlGrant) {
@@ -102,7 +104,9 @@ fn routes(config: &mut web::ServiceConfig, state: &web::Data<State>) {
         .route(&of_cluster("/events"), web::get().to(events))
         .route(&of_cluster("/logs"), web::get().to(|_: Caller| async { web::Json(sample::log()) }))
         .route(&at("/agents"), web::get().to(|_: Caller| async { web::Json(sample::agents()) }))
-        .route(&at("/explain/{id:.+}"), web::get().to(|_: Caller| async { web::Json(sample::explanation()) }))
+        .route(&at("/explain/{id:.+}"), web::get().to(explain))
+        .route(&of_cluster("/secrets"), web::get().to(secrets))
+        .route("/internal/v1/invariants", web::get().to(invariants))
         .route("/internal/v1/fit", web::post().to(fit))
         .route("/internal/v1/clusters/{id}/nodes/{node}/control", web::post().to(control));
 }
@@ -178,6 +182,29 @@ async fn cluster(caller: Caller, state: web::Data<State>) -> Result<HttpResponse
     let found = clusters.iter().find(|entry| entry.data.dn.to_string() == CLUSTER && caller.0.may_see(&entry.data.dn));
     let unknown = || ApiError::new(ProblemCode::UnknownCluster, format!("{} sees no {CLUSTER}", caller.0.user));
     found.map(|entry| HttpResponse::Ok().json(entry)).ok_or_else(unknown)
+}
+
+/// As the framework: of what is destroyed it knows nothing.
+async fn explain(_: Caller, state: web::Data<State>) -> Result<HttpResponse, ApiError> {
+    let clusters = state.clusters.lock().unwrap();
+    if clusters[0].data.status == ClusterStatus::Destroyed {
+        return Err(ApiError::new(ProblemCode::UnknownCluster, "the framework knows no such cluster"));
+    }
+    Ok(HttpResponse::Ok().json(sample::explanation()))
+}
+
+async fn secrets(caller: Caller) -> HttpResponse {
+    HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(json!({"secrets": {"of": caller.0.user}}))
+}
+
+/// Every cluster shall have a name.
+async fn invariants(_: Internal, state: web::Data<State>) -> HttpResponse {
+    let clusters = state.clusters.lock().unwrap();
+    let nameless = clusters.iter().filter(|entry| entry.data.name.is_empty());
+    let mut found = Invariants::default();
+    let broken = nameless.map(|entry| (entry.data.id.to_string(), "it has none".to_owned()));
+    found.add("every cluster has a name", clusters.len() as u64, broken);
+    HttpResponse::Ok().json(found)
 }
 
 struct Watching(Arc<State>);

@@ -17,10 +17,15 @@ use super::records::{
 };
 use crate::resources::Resources;
 
+/// While much happens deadlines are looked at so often: each look goes through all executors and tasks.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) master: Master,
     pub(crate) agent: Agent,
+    /// When deadlines were looked at last.
+    looked_at: Duration,
 }
 
 /// What a step brings about.
@@ -45,7 +50,11 @@ impl Core {
         let mut effects = Effects::new(now);
         effects.put(kind::IDENTITY.to_owned(), &identity);
         let pool = Pool::new(given, &stored.converted);
-        let mut core = Core { master: Master::new(config.clone(), identity), agent: Agent::new(config, pool) };
+        let mut core = Core {
+            master: Master::new(config.clone(), identity),
+            agent: Agent::new(config, pool),
+            looked_at: now.elapsed,
+        };
         for id in stored.gone {
             core.master.recover_gone(id.as_str().into());
         }
@@ -74,9 +83,13 @@ impl Core {
     /// Deals with one input.
     pub(crate) fn step(&mut self, input: Input, now: Now) -> (Answer, Step) {
         let mut effects = Effects::new(now);
+        let due = matches!(input, Input::Tick) || now.elapsed.saturating_sub(self.looked_at) >= LOOK_EVERY;
         let answer = self.take(input, &mut effects);
-        self.agent.expire(&mut effects);
-        self.master.expire(&mut self.agent, &mut effects);
+        if due {
+            self.looked_at = now.elapsed;
+            self.agent.expire(&mut effects);
+            self.master.expire(&mut self.agent, &mut effects);
+        }
         for notice in std::mem::take(&mut effects.notices) {
             self.master.notice(notice, &mut effects);
         }
@@ -85,7 +98,7 @@ impl Core {
     }
 
     fn take(&mut self, input: Input, effects: &mut Effects) -> Answer {
-        let Core { master, agent } = self;
+        let Core { master, agent, .. } = self;
         match input {
             Input::Subscribe { connection, stream_id, call } => {
                 return master.subscribe(connection, stream_id, *call, agent, effects);

@@ -8,6 +8,7 @@
 //! URIs, task groups, and switching users (executors run as the engine's user).
 
 mod agent;
+mod backlog;
 mod checkpoint;
 mod core;
 mod effects;

@@ -1,6 +1,7 @@
 //! Processes, told apart by number and time of start, and ended with their sessions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -38,9 +39,12 @@ fn lives(stat: &Stat) -> bool {
 
 /// A number for the time since the machine's last start: after another, all numbers of processes begin anew.
 fn boot() -> u64 {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
-    u64::from_str_radix(&digits, 16).unwrap_or_default()
+    static BOOT: OnceLock<u64> = OnceLock::new();
+    *BOOT.get_or_init(|| {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+        u64::from_str_radix(&digits, 16).unwrap_or_default()
+    })
 }
 
 /// The process of that number, as it is now.
@@ -84,6 +88,29 @@ pub(crate) fn kill_one(process: &Process) {
     }
 }
 
+/// After so long (5 s of the usual 100 ticks each) a process has long become the program that it was started for, and
+/// its environment is not looked at again.
+const SETTLED_TICKS: u64 = 500;
+
+/// The container ids in the environments of processes that are not new, by number and start: they do not change, and to
+/// read them is the dear part of a census.
+#[derive(Debug)]
+pub(crate) struct Environments(Mutex<BTreeMap<(i32, u64), Vec<String>>>);
+
+impl Environments {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+}
+
+/// The time since the machine's start, in the ticks of [`Stat::started`]; 0 where it cannot be known.
+fn ticks() -> u64 {
+    let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let (seconds, rest) = text.split_once('.').unwrap_or_default();
+    let hundredths: u64 = rest.get(..2).and_then(|digits| digits.parse().ok()).unwrap_or_default();
+    seconds.parse::<u64>().map_or(0, |seconds| seconds * 100 + hundredths)
+}
+
 /// Who is there: the living processes by their sessions, and by the container ids that their environments name.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
@@ -94,21 +121,33 @@ pub(crate) struct Census {
 impl Census {
     /// Looks at every process. That one was started in a container's folder is not enough to belong to it: an operator
     /// who looks at it does not.
-    pub(crate) fn take() -> Self {
+    pub(crate) fn take(known: &Environments) -> Self {
         let mut census = Self::default();
         let boot = boot();
+        let mut known = known.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = BTreeMap::new();
+        let now = ticks();
         for pid in all() {
             let Some(stat) = stat(pid).filter(lives) else { continue };
             let process = Process { pid, started: stat.started, boot };
             census.sessions.entry(stat.session).or_default().push(process);
-            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            for id in ids(&environment) {
-                let processes = census.containers.entry(id).or_default();
+            let named = known.remove(&(pid, stat.started)).unwrap_or_else(|| {
+                let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                let mut named: Vec<String> = ids(&environment).collect();
+                named.dedup();
+                named
+            });
+            for id in &named {
+                let processes = census.containers.entry(id.clone()).or_default();
                 if processes.last() != Some(&process) {
                     processes.push(process);
                 }
             }
+            if now.saturating_sub(stat.started) >= SETTLED_TICKS {
+                seen.insert((pid, stat.started), named);
+            }
         }
+        *known = seen;
         census
     }
 

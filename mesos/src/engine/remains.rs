@@ -15,10 +15,11 @@ use super::records::Process;
 /// How soon they are looked at again, at first and at the most.
 const INTERVAL_MIN: Duration = Duration::from_millis(20);
 const INTERVAL_MAX: Duration = Duration::from_millis(500);
-/// How many times as long as a census took the next one is put off.
+/// How many times as long as a census took the next one is put off, and for how long at the most.
 const PAUSE: u32 = 3;
-/// How long the end of killed processes may take.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// How long the end of killed processes may take: on a machine that ends a thousand at a time, too.
+const KILL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Waits until nothing of the container is left, whose first process was `leader`. What has not ended by itself within
 /// `grace` is killed.
@@ -54,6 +55,8 @@ struct Newest {
     census: Arc<Census>,
 }
 
+static KNOWN: process::Environments = process::Environments::new();
+
 static NEWEST: Mutex<Option<Newest>> = Mutex::const_new(None);
 
 /// A census that was begun after `asked`. With many executors ending at once, each looking through all processes would
@@ -64,11 +67,11 @@ async fn census(asked: Instant) -> Arc<Census> {
         if newest.begun >= asked {
             return Arc::clone(&newest.census);
         }
-        sleep(newest.took * PAUSE).await;
+        sleep((newest.took * PAUSE).min(PAUSE_MAX)).await;
     }
     let begun = Instant::now();
     // An engine that ends looks no more; the next one does.
-    let census = Arc::new(tokio::task::spawn_blocking(Census::take).await.unwrap_or_default());
+    let census = Arc::new(tokio::task::spawn_blocking(|| Census::take(&KNOWN)).await.unwrap_or_default());
     *newest = Some(Newest { begun, took: begun.elapsed(), census: Arc::clone(&census) });
     census
 }

@@ -12,6 +12,7 @@ use nix::fcntl::Flock;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::sleep_until;
 
+use super::backlog::Stream;
 use super::checkpoint::Log;
 use super::core::{Core, Step};
 use super::effects::{Answer, Config, Connection, Input, Now, Output, Refusal};
@@ -33,9 +34,6 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 const WATCH_CLOSELY: Duration = Duration::from_millis(20);
 /// How much longer than any grace period an orderly end may take.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-
-/// Where a subscription's records go.
-pub(crate) type Stream = mpsc::Sender<Bytes>;
 
 /// To the shell.
 #[derive(Debug)]
@@ -157,6 +155,10 @@ impl Shell {
             && (self.core.agent.executors().next().is_none() || Instant::now() >= stop_by)
         {
             return None;
+        }
+        // Deadlines are not looked for while there is something to do: a step looks after those that have passed.
+        if let Ok(message) = self.inbox.try_recv() {
+            return Some(message);
         }
         let tick = self.core.deadline().and_then(|at| self.began.checked_add(at));
         let deadline = tick.into_iter().chain(self.stop_by).min();
@@ -285,7 +287,7 @@ impl Shell {
     /// A subscriber that does not read what it is sent is cut off; it comes back and hears what it must.
     fn send(&mut self, connection: Connection, record: Bytes) {
         let Some(stream) = self.streams.get(&connection) else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = stream.try_send(record) {
+        if !stream.send(record) {
             tracing::warn!(?connection, "a subscriber does not keep up and is cut off");
             self.streams.remove(&connection);
         }

@@ -375,6 +375,11 @@ impl World {
         let known: BTreeSet<String> = total.iter().filter_map(|one| Some(one.persistence_id()?.to_owned())).collect();
         assert_eq!(known, self.volumes);
 
+        for executor in self.core.agent.executors() {
+            let found = self.core.agent.executor(&executor.key()).map(|found| &found.record.container_id);
+            assert_eq!(found, Some(&executor.record.container_id), "a living executor is found by its name");
+        }
+
         // A core that were started now would know the same tasks, in the same states.
         let (again, _) = recover(&self.stored, &self.executors, self.elapsed);
         let states = |core: &Core| -> BTreeMap<TaskId, (TaskState, usize)> {

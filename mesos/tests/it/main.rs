@@ -8,3 +8,4 @@ mod client_only;
 mod conformance;
 mod engine_only;
 mod support;
+mod zookeeper;

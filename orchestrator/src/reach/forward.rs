@@ -1,19 +1,31 @@
 //! What the gateway answers: the cluster's nodes.
 
-use super::Reach;
+use super::frames::Frames;
+use super::own::refused;
 use super::wire::{Answer, BodyError};
+use super::{Reach, over};
 use crate::registry::owner;
+use crate::run::Hold;
 use bigdata_chassis::http::ApiError;
 use bigdata_common::Name;
 use bigdata_common::api::PREFIX;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use bigdata_common::internal::ExecRequest;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http_body_util::{BodyExt, BodyStream, StreamBody};
+use hyper::body::{Body, Frame, Incoming};
+use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use hyper::{Method, Request, Response};
 use std::time::Duration;
 
 /// The longest call: an exec of an hour, and a little.
 const CALL_LIMIT: Duration = Duration::from_secs(3700);
+/// How much longer than its command an exec may take.
+const EXEC_MARGIN: Duration = Duration::from_secs(30);
+/// An exec up to this size is read for its time limit, in bytes; a longer one has the longest.
+const EXEC_READ_MAX: u64 = 1 << 20;
+/// Says which attempt of which run calls: `RUN.ATTEMPT`.
+const ATTEMPT_HEADER: &str = "bigdata-run-attempt";
 
 /// Whether a node has this.
 pub(super) fn is_known(method: &Method, what: &str) -> bool {
@@ -32,30 +44,86 @@ pub(super) async fn node(
     what: &str,
     request: Request<Incoming>,
 ) -> Result<Answer, ApiError> {
+    // Nodes do not know attempts: one that was replaced is stopped here.
+    if !reach.context.store.is_current(&reach.claim).await.map_err(refused)? {
+        return Err(over());
+    }
     let dn = reach.claim.cluster.dn();
     let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let path = format!("{PREFIX}/{dn}/nodes/{node}/{what}{query}");
     let gateway = reach.context.gateway.on_behalf_of(&owner(dn));
     let (parts, body) = request.into_parts();
-    let mut call = gateway.request(parts.method.clone(), &path).timeout(CALL_LIMIT);
-    for header in [CONTENT_TYPE, CONTENT_LENGTH, hyper::header::ACCEPT] {
+    let attempt = format!("{}.{}", reach.claim.run.run, reach.claim.run.attempt);
+    let mut call = gateway.request(parts.method.clone(), &path).header(ATTEMPT_HEADER, attempt);
+    for header in [CONTENT_TYPE, CONTENT_LENGTH, ACCEPT] {
         if let Some(value) = parts.headers.get(&header) {
             call = call.header(header, value.clone());
         }
     }
-    if parts.method != Method::GET {
-        call = call.body(reqwest::Body::wrap(body));
+    let is_exec = what == "exec";
+    let mut limit = CALL_LIMIT;
+    if is_exec && body.size_hint().upper().is_some_and(|size| size <= EXEC_READ_MAX) {
+        let body = body.collect().await.map_err(unreadable)?.to_bytes();
+        limit = exec_limit(&body);
+        call = call.body(body);
+    } else if parts.method != Method::GET {
+        call = call.body(reqwest::Body::wrap(while_held(body, reach.hold.clone())));
     }
-    let answered = call.send().await.map_err(|error| {
+    let answered = call.timeout(limit).send().await.map_err(|error| {
         ApiError::unavailable("the gateway does not answer, so that no node can be reached; try again", error)
     })?;
     let (parts, body) = Response::<reqwest::Body>::from(answered).into_parts();
-    let mut answer = Response::new(body.map_err(|error| Box::new(error) as BodyError).boxed_unsync());
+    let body = while_held(body, reach.hold.clone());
+    let body = match is_exec && parts.status.is_success() {
+        true => Frames::new(body).into_body().boxed_unsync(),
+        false => body.boxed_unsync(),
+    };
+    let mut answer = Response::new(body);
     *answer.status_mut() = parts.status;
-    for header in [CONTENT_TYPE, CONTENT_LENGTH, RETRY_AFTER] {
+    let kept = [CONTENT_TYPE, RETRY_AFTER].into_iter().chain((!is_exec).then_some(CONTENT_LENGTH));
+    for header in kept {
         if let Some(value) = parts.headers.get(&header) {
             answer.headers_mut().insert(header, value.clone());
         }
     }
     Ok(answer)
+}
+
+fn unreadable(error: hyper::Error) -> ApiError {
+    let detail = format!("the body cannot be read: {error}");
+    ApiError::new(bigdata_common::api::problem::ProblemCode::MalformedBody, detail)
+}
+
+/// How long an exec may take: what its command may, which the node itself sees to, and a margin.
+fn exec_limit(body: &[u8]) -> Duration {
+    // What cannot be read is refused by the node.
+    let asked =
+        serde_json::from_slice::<ExecRequest>(body).map_or(Duration::ZERO, |it| Duration::from_millis(it.timeout_ms));
+    asked.saturating_add(EXEC_MARGIN).min(CALL_LIMIT)
+}
+
+/// The body for as long as the claim is held: whoever lost it sends and gets no more of it.
+fn while_held<B>(body: B, hold: Hold) -> impl Body<Data = Bytes, Error = BodyError> + Send + 'static
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BodyError>,
+{
+    StreamBody::new(BodyStream::new(body).map(move |frame: Result<Frame<Bytes>, B::Error>| match hold.is_good() {
+        true => frame.map_err(Into::into),
+        false => Err("this attempt is over: another one has taken its place".into()),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exec_takes_no_longer_than_its_command_may() {
+        let seconds = |body: &str| exec_limit(body.as_bytes()).as_secs();
+        assert_eq!(seconds(r#"{"command":["id"],"timeout_ms":5000}"#), 35);
+        assert_eq!(seconds(r#"{"command":["id"]}"#), 330);
+        assert_eq!(seconds(r#"{"command":["id"],"timeout_ms":18446744073709551615}"#), 3700);
+        assert_eq!(seconds("nonsense"), 30);
+    }
 }

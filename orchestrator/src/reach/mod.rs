@@ -1,10 +1,11 @@
 //! What a script can do while it runs: HTTP on a Unix socket of its own. The crate's documentation has the wire form.
 
 mod forward;
+mod frames;
 mod own;
 mod wire;
 
-use crate::run::{Directory, Log, Mask};
+use crate::run::{Directory, Hold, Log, Mask};
 use crate::service::Context;
 use crate::store::Claim;
 use bigdata_chassis::http::ApiError;
@@ -39,19 +40,21 @@ pub(crate) struct Reach {
     token: Token,
     mask: Mask,
     log: Log,
+    hold: Hold,
     /// When progress may be told next.
     progress_at: Mutex<tokio::time::Instant>,
 }
 
 impl Reach {
     /// The reach of an attempt.
-    pub(crate) fn new(context: &Context, claim: &Claim, token: Token, mask: &Mask, log: &Log) -> Self {
+    pub(crate) fn new(context: &Context, claim: &Claim, token: Token, mask: &Mask, log: &Log, hold: &Hold) -> Self {
         Self {
             context: context.clone(),
             claim: claim.clone(),
             token,
             mask: mask.clone(),
             log: log.clone(),
+            hold: hold.clone(),
             progress_at: Mutex::new(tokio::time::Instant::now()),
         }
     }
@@ -104,6 +107,9 @@ async fn route(reach: &Reach, request: Request<Incoming>) -> Result<Answer, ApiE
         let detail = "the token is not this attempt's: give BIGDATA_TOKEN as the bearer token";
         return Err(ApiError::new(ProblemCode::Unauthenticated, detail));
     }
+    if !reach.hold.is_good() {
+        return Err(over());
+    }
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let method = request.method().clone();
@@ -118,4 +124,9 @@ async fn route(reach: &Reach, request: Request<Incoming>) -> Result<Answer, ApiE
         }
         _ => Err(ApiError::new(ProblemCode::UnknownRoute, format!("there is nothing at {method} {path}"))),
     }
+}
+
+/// The answer to an attempt that another one has replaced, or may replace at any moment.
+fn over() -> ApiError {
+    ApiError::new(ProblemCode::Unauthenticated, "this attempt is over: another one has taken its place")
 }

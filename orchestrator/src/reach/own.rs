@@ -1,8 +1,9 @@
 //! What the orchestrator answers by itself: the cluster's document, progress, outputs.
 
-use super::Reach;
 use super::wire::{Answer, json, json_body, nothing};
+use super::{Reach, over};
 use crate::document::document;
+use crate::run::MASK;
 use crate::store::{StoreError, StoredOutput};
 use bigdata_chassis::http::ApiError;
 use bigdata_common::api::problem::ProblemCode;
@@ -81,12 +82,28 @@ pub(super) async fn output(reach: &Reach, request: Request<Incoming>) -> Result<
     if secret {
         reach.mask.add(&value);
     }
+    let masked = if secret { value.clone() } else { reach.mask.text(&value) };
+    let role = endpoint.as_deref().unwrap_or_default();
+    if reach.mask.text(&key) != key || reach.mask.text(role) != role {
+        let detail = "the key or role holds the value of a secret: publish it as the value, and as a secret one";
+        return Err(ApiError::new(ProblemCode::InvalidField, detail));
+    }
+    let holds_secret = masked != value;
+    let value = masked;
     let published = StoredOutput { key, value, secret, endpoint: endpoint.map(|role| EndpointRole { role }) };
     slow_down(reach).await;
     reach.context.store.publish(&reach.claim, &published).await.map_err(refused)?;
     let what = if published.endpoint.is_some() { "endpoint" } else { "output" };
     let line = format!("{what} {} = {}", published.key, published.value.lines().next().unwrap_or_default());
     reach.log.platform_line(reach.mask.text(&line)).await;
+    if holds_secret {
+        let key = &published.key;
+        let warning = format!(
+            "warning: {what} {key} holds the value of a secret, which is stored as {MASK}; \
+             `bigdata output {key}=VALUE --secret` publishes it whole, for those who may read it"
+        );
+        reach.log.platform_line(warning).await;
+    }
     Ok(nothing())
 }
 
@@ -99,11 +116,9 @@ async fn slow_down(reach: &Reach) {
     *spent_until = (*spent_until).max(tokio::time::Instant::now()) + TELLING_PAUSE;
 }
 
-fn refused(error: StoreError) -> ApiError {
+pub(super) fn refused(error: StoreError) -> ApiError {
     match error {
-        StoreError::Overtaken => {
-            ApiError::new(ProblemCode::Unauthenticated, "this attempt is over: another one has taken its place")
-        }
+        StoreError::Overtaken => over(),
         StoreError::TooManyOutputs => ApiError::new(
             ProblemCode::InvalidField,
             format!("{error}; publish under a key that is there already, or several values in one"),

@@ -6,7 +6,7 @@ use super::log::Log;
 use super::mask::Mask;
 use super::prepare::{Attempt, prepare};
 use super::verdict::{self, End};
-use super::{Outcome, await_gone};
+use super::{Directory, Hold, Outcome, await_gone};
 use crate::document::document;
 use crate::reach::{self, Reach};
 use crate::registry::Material;
@@ -15,7 +15,7 @@ use crate::slots::Slot;
 use crate::store::{Claim, StoreError, StoredOutput, StoredRun};
 use bigdata_chassis::secret::Token;
 use bigdata_common::event::RunResult;
-use bigdata_sandbox::Report;
+use bigdata_sandbox::{Report, Spec};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,15 @@ use tokio_util::sync::CancellationToken;
 const END_LIMIT: Duration = Duration::from_secs(20);
 /// How long output is read once the tree is gone.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// How long it may take until a script begins; then its place is given to another for a while.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// What an attempt needs.
+struct Ready {
+    material: Material,
+    published: Vec<StoredOutput>,
+    time_left: Duration,
+}
 
 /// Makes an attempt: waits for the end of the one before, asks for all that is needed, runs the script.
 pub(crate) async fn attempt(
@@ -33,44 +42,25 @@ pub(crate) async fn attempt(
     claim: &mut Claim,
     slot: &Slot,
     cancel: &CancellationToken,
+    hold: &Hold,
 ) -> Outcome {
-    if let Err(reason) = await_gone(&context.owner, &stored.supervisor, stored.run.run).await {
-        return Outcome::Later(reason);
-    }
-    // The wish to cancel may be newer than what was read before the claim.
-    match context.store.renew(&claim.cluster, claim.run.run, &claim.owner, context.settings.lease_ms).await {
-        Ok(false) if !cancel.is_cancelled() => {}
-        Ok(_) => return Outcome::Ended(RunResult::Cancelled {}),
-        Err(error) => return Outcome::Later(format!("the claim cannot be confirmed: {error}")),
-    }
-    let allowed_ms = stored.deadline.millis_since(stored.created_at);
-    let left_ms = stored.deadline.millis_since(context.store.clock.now());
-    if left_ms == 0 {
-        let reason = format!("it did not come to an end within {}", verdict::duration(allowed_ms));
-        return Outcome::Ended(RunResult::Failed { reason });
-    }
-    let material = match context.registry.material(&stored.cluster, stored.revision).await {
-        Ok(material) => material,
-        Err(error) => return Outcome::Later(format!("the registry does not tell what is to be run: {error}")),
+    let ready = tokio::select! {
+        ready = tokio::time::timeout(READY_LIMIT, make_ready(context, stored, claim, cancel)) => ready,
+        () = hold.lost() => return Outcome::Interrupted,
+        () = context.tasks.cancelled() => return Outcome::Interrupted,
     };
-    if let Some(result) = without_running(&material.specification.orchestrator, stored.required) {
-        return Outcome::Ended(result);
-    }
-    let published = match context.store.outputs_of(&stored.cluster).await {
-        Ok(published) => published,
-        Err(error) => return Outcome::Later(format!("the outputs cannot be read: {error}")),
+    let Ready { material, published, time_left } = match ready {
+        Ok(Ok(ready)) => ready,
+        Ok(Err(outcome)) => return outcome,
+        Err(_) => return Outcome::Later(format!("it was not ready to begin within {} s", READY_LIMIT.as_secs())),
     };
-    match context.store.begin_attempt(claim).await {
-        Ok(()) => {}
-        Err(StoreError::Overtaken) => return Outcome::Interrupted,
-        Err(error) => return Outcome::Later(format!("the attempt cannot be stored: {error}")),
-    }
     let limit = context.settings.limits.output_bytes;
     let (log, log_end) = Log::open(context.store.clone(), context.signals.clone(), claim.clone(), limit);
     let again = if claim.run.attempt > 1 { ", since the one before was interrupted" } else { "" };
     log.platform_line(format!("{} begins, attempt {}{again}", claim.run.action, claim.run.attempt)).await;
-    let script = Script { context, stored, claim, material: &material, published: &published, log: &log, cancel };
-    let outcome = script.run(slot, Duration::from_millis(left_ms), allowed_ms).await;
+    let (material, published, log_here) = (&material, published.as_slice(), &log);
+    let script = Script { context, stored, claim, material, published, log: log_here, cancel, hold };
+    let outcome = script.run(slot, time_left).await;
     match &outcome {
         Outcome::Ended(result) => log.conclude(&claim.run.action, result).await,
         _ => log.platform_line(format!("{} was interrupted and will be begun again", claim.run.action)).await,
@@ -78,6 +68,47 @@ pub(crate) async fn attempt(
     drop(log);
     log_end.wait().await;
     outcome
+}
+
+/// Everything that comes before the script; where it is not to be run, what becomes of the run.
+async fn make_ready(
+    context: &Context,
+    stored: &StoredRun,
+    claim: &mut Claim,
+    cancel: &CancellationToken,
+) -> Result<Ready, Outcome> {
+    if let Err(reason) = await_gone(&context.owner, &stored.supervisor, stored.run.run).await {
+        return Err(Outcome::Later(reason));
+    }
+    // The wish to cancel may be newer than what was read before the claim.
+    match context.store.renew(claim, context.settings.lease_ms).await {
+        Ok(false) if !cancel.is_cancelled() => {}
+        Ok(_) => return Err(Outcome::Ended(RunResult::Cancelled {})),
+        Err(error) => return Err(Outcome::Later(format!("the claim cannot be confirmed: {error}"))),
+    }
+    let left_ms = stored.deadline.millis_since(context.store.clock.now());
+    if left_ms == 0 {
+        let reason = format!("it did not come to an end within {}", verdict::duration(allowed_ms(stored)));
+        return Err(Outcome::Ended(RunResult::Failed { reason }));
+    }
+    let later = |what: &str, error: &dyn std::fmt::Display| Outcome::Later(format!("{what}: {error}"));
+    let material = context.registry.material(&stored.cluster, stored.revision).await;
+    let material = material.map_err(|error| later("the registry does not tell what is to be run", &error))?;
+    if let Some(result) = without_running(&material.specification.orchestrator, stored.required) {
+        return Err(Outcome::Ended(result));
+    }
+    let published = context.store.outputs_of(&stored.cluster).await;
+    let published = published.map_err(|error| later("the outputs cannot be read", &error))?;
+    match context.store.begin_attempt(claim).await {
+        Ok(()) => Ok(Ready { material, published, time_left: Duration::from_millis(left_ms) }),
+        Err(StoreError::Overtaken) => Err(Outcome::Interrupted),
+        Err(error) => Err(later("the attempt cannot be stored", &error)),
+    }
+}
+
+/// How long the run may take in all.
+fn allowed_ms(stored: &StoredRun) -> u64 {
+    stored.deadline.millis_since(stored.created_at)
 }
 
 /// The result where there is nothing that could be run.
@@ -100,6 +131,7 @@ struct Script<'a> {
     published: &'a [StoredOutput],
     log: &'a Log,
     cancel: &'a CancellationToken,
+    hold: &'a Hold,
 }
 
 /// Why the tree was ended before its time.
@@ -107,13 +139,15 @@ struct Script<'a> {
 enum Ended {
     Cancelled,
     ShuttingDown,
+    /// The claim is lost: another may begin the run again at any moment.
+    ClaimLost,
 }
 
 impl Script<'_> {
-    async fn run(&self, slot: &Slot, time_left: Duration, allowed_ms: u64) -> Outcome {
+    async fn run(&self, slot: &Slot, time_left: Duration) -> Outcome {
         let published = self.published.iter().filter(|output| output.secret).map(|output| output.value.as_str());
         let mask = Mask::of(self.material.secrets.0.values().map(String::as_str).chain(published));
-        match self.watched(slot, time_left, allowed_ms, &mask).await {
+        match self.watched(slot, time_left, &mask).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 tracing::error!(run.id = %self.claim.run.run, %error, "a script could not be prepared");
@@ -123,7 +157,7 @@ impl Script<'_> {
     }
 
     /// Runs the script with its socket; its directory goes when this returns.
-    async fn watched(&self, slot: &Slot, time_left: Duration, allowed_ms: u64, mask: &Mask) -> io::Result<Outcome> {
+    async fn watched(&self, slot: &Slot, time_left: Duration, mask: &Mask) -> io::Result<Outcome> {
         let token = Token::random();
         mask.add(token.expose());
         let document = document(self.material, self.published);
@@ -133,13 +167,28 @@ impl Script<'_> {
             script: &self.material.specification.orchestrator,
             reach_network: self.material.specification.reach_network,
             time_left,
+            event: self.stored.event.as_deref(),
             token: &token,
             uid: self.context.script_uid_first.map(|first| first + slot.number()),
         };
         let (directory, spec) = prepare(self.context, &attempt)?;
-        let reach = Reach::new(self.context, self.claim, token, mask, self.log);
+        let reach = Reach::new(self.context, self.claim, token, mask, self.log, self.hold);
+        let outcome = self.sandboxed(&directory, spec, reach, time_left, mask).await;
+        directory.remove().await;
+        outcome
+    }
+
+    /// Runs the script in its directory, which nothing of it uses any more when this returns.
+    async fn sandboxed(
+        &self,
+        directory: &Directory,
+        spec: Spec,
+        reach: Reach,
+        time_left: Duration,
+        mask: &Mask,
+    ) -> io::Result<Outcome> {
         // Served until this is dropped: with the attempt ends all that its token gives.
-        let _server = reach::serve(&directory, Arc::new(reach))?;
+        let _server = reach::serve(directory, Arc::new(reach))?;
         directory.hand_over()?;
 
         let child = Child::start(&spec, &self.context.settings.program)?;
@@ -159,18 +208,22 @@ impl Script<'_> {
             }
             return Ok(match ended {
                 Some(Ended::Cancelled) => Outcome::Ended(RunResult::Cancelled {}),
-                Some(Ended::ShuttingDown) => Outcome::Interrupted,
+                Some(Ended::ShuttingDown | Ended::ClaimLost) => Outcome::Interrupted,
                 None => Outcome::Ended(RunResult::Failed { reason: "was killed from outside".to_owned() }),
             });
         };
         Ok(match ended {
             Some(Ended::Cancelled) if report.requested => Outcome::Ended(RunResult::Cancelled {}),
+            // Whoever has the claim now will say how the run ends.
+            Some(Ended::ClaimLost) => Outcome::Interrupted,
             Some(Ended::ShuttingDown) if report.requested => Outcome::Interrupted,
+            // Its sandbox was asked by others, as at a machine's end, or had no word from this process in time.
+            None if report.requested => Outcome::Interrupted,
             _ => Outcome::Ended(verdict::verdict(&End {
                 ending: &report.ending,
                 action: &self.claim.run.action,
                 required: self.stored.required,
-                allowed_ms,
+                allowed_ms: allowed_ms(self.stored),
                 last_line: last_line.as_deref(),
             })),
         })
@@ -195,6 +248,8 @@ impl Script<'_> {
         let mut last_lines = None;
         let mut ended = None;
         let shutting_down = self.context.tasks.token();
+        let mut hold = self.hold.clone();
+        ending.keep_alive(hold.left()).await;
         let mut give_up_at = tokio::time::Instant::now() + time_left + END_LIMIT;
         let report = loop {
             tokio::select! {
@@ -202,6 +257,8 @@ impl Script<'_> {
                 lines = &mut reading, if last_lines.is_none() => last_lines = Some(lines),
                 () = self.cancel.cancelled(), if ended.is_none() => ended = Some(Ended::Cancelled),
                 () = shutting_down.cancelled(), if ended.is_none() => ended = Some(Ended::ShuttingDown),
+                () = self.hold.lost(), if ended.is_none() => ended = Some(Ended::ClaimLost),
+                () = hold.renewed() => ending.keep_alive(hold.left()).await,
                 () = tokio::time::sleep_until(give_up_at) => break None,
             }
             if ended.is_some() {

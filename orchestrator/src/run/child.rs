@@ -90,6 +90,12 @@ impl Ending {
         let _ = self.requests.write_all(&Request::Kill.line()).await;
     }
 
+    /// Says that this process still answers for the tree: its sandbox ends it when that is not said again in time, as
+    /// when this process is stopped.
+    pub(crate) async fn keep_alive(&mut self, limit: Duration) {
+        let _ = self.requests.write_all(&Request::KeepAlive { limit }.line()).await;
+    }
+
     /// Collects the supervisor, which has nothing left to do.
     pub(crate) async fn collect(mut self, limit: Duration) {
         drop((self.events, self.requests));

@@ -1,5 +1,6 @@
 //! A run's own directory.
 
+use super::removal::remove_all;
 use nix::unistd::{Gid, Uid, chown};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -19,10 +20,7 @@ pub(crate) struct Directory {
 impl Directory {
     /// Makes the directory of a run, empty, for the user that its script runs as.
     pub(crate) fn create(path: PathBuf, owner: Option<u32>) -> io::Result<Self> {
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_all(&path)?;
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         let directory = Self { path, owner };
         for folder in [directory.home(), directory.tmp()] {
@@ -53,6 +51,13 @@ impl Directory {
         chown(path, Some(Uid::from_raw(id)), Some(Gid::from_raw(id))).map_err(io::Error::from)
     }
 
+    /// Removes it, which takes long where its script put much into it.
+    pub(crate) async fn remove(self) {
+        if let Err(error) = tokio::task::spawn_blocking(move || drop(self)).await {
+            tracing::error!(%error, "the removal of a run's directory failed");
+        }
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -76,7 +81,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
+        if let Err(error) = remove_all(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "a run's directory could not be removed");
         }
     }

@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 const TREE_LIMIT: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// This process as the owner of claims: `<machine>|<pid>|<start>|<instance>`.
+/// This process as the owner of claims, each `<machine>|<pid>|<start>|<claim>`.
 #[derive(Debug, Clone)]
 pub(crate) struct Owner {
-    /// The text that is stored.
-    pub(crate) text: String,
+    text: String,
     /// This boot of this machine and its view of processes.
     pub(crate) machine: String,
 }
@@ -26,8 +25,13 @@ impl Owner {
         let machine = format!("{} {}", boot.trim(), processes.display());
         let pid = i32::try_from(std::process::id()).unwrap_or_default();
         let start = start_of(pid).unwrap_or_default();
-        let text = format!("{machine}|{pid}|{start}|{}", uuid::Uuid::new_v4());
+        let text = format!("{machine}|{pid}|{start}");
         Self { text, machine }
+    }
+
+    /// The text of a new claim, which no other claim has.
+    pub(crate) fn new_claim(&self) -> String {
+        format!("{}|{}", self.text, uuid::Uuid::new_v4())
     }
 
     /// Whether another owner was a process of this machine that is gone, so that its claim need not be waited out.
@@ -84,7 +88,7 @@ mod tests {
     #[test]
     fn an_owner_is_gone_when_its_process_is() {
         let owner = Owner::new();
-        assert!(!owner.knows_as_gone(&Owner::new().text), "this process lives");
+        assert!(!owner.knows_as_gone(&Owner::new().new_claim()), "this process lives");
         let text = |machine: &str, pid: i32, start: i64| format!("{machine}|{pid}|{start}|x");
         assert!(owner.knows_as_gone(&text(&owner.machine, i32::MAX, 1)));
         let own = i32::try_from(std::process::id()).unwrap();

@@ -2,7 +2,7 @@
 
 use super::verdict;
 use crate::logs::Signals;
-use crate::store::{Claim, NewLine, Store};
+use crate::store::{Claim, NewLine, Store, StoreError};
 use bigdata_chassis::Clock;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -137,8 +137,12 @@ async fn write(store: Store, signals: Signals, claim: Claim, mut receiver: mpsc:
 
 async fn append(store: &Store, signals: &Signals, claim: &Claim, batch: &[NewLine]) {
     for attempt in 1..=TRIES {
-        match store.append_lines(&claim.cluster, claim.run.run, &claim.run.action, batch).await {
+        match store.append_lines(claim, batch).await {
             Ok(last) => return signals.grown(&claim.cluster, last),
+            // The log is another attempt's now.
+            Err(StoreError::Overtaken) => {
+                return tracing::info!(run.id = %claim.run.run, attempt = claim.run.attempt, lines = batch.len(), "lines of an attempt that is over are not stored");
+            }
             Err(error) => {
                 tracing::warn!(cluster.id = %claim.cluster, attempt, error = &error as &dyn std::error::Error, "lines of a log wait");
                 tokio::time::sleep(BATCH_TIME * 2u32.pow(attempt.min(5))).await;

@@ -5,26 +5,32 @@ mod child;
 mod command;
 mod directory;
 mod former;
+mod hold;
 mod lines;
 mod log;
 mod mask;
 mod prepare;
+mod removal;
 mod verdict;
 
 pub(crate) use directory::{Directory, runs_length_max};
 pub(crate) use former::Owner;
+pub(crate) use hold::Hold;
 pub(crate) use log::Log;
-pub(crate) use mask::Mask;
+pub(crate) use mask::{MASK, Mask};
+pub(crate) use removal::remove_all;
 
 use crate::service::Context;
 use crate::slots::Slot;
 use crate::store::{Claim, StoreError, StoredRun};
 use bigdata_common::event::RunResult;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How often the end of a run is tried to be stored; then it is begun again by whoever finds it.
 const FINISH_TRIES: u32 = 6;
+/// How long an attempt may take to end its tree once its claim is lost, before it is dropped.
+const LET_GO_LIMIT: Duration = Duration::from_secs(30);
 
 /// What became of driving a run.
 #[derive(Debug)]
@@ -42,6 +48,8 @@ pub(crate) struct Drive {
     pub(crate) context: Context,
     pub(crate) stored: StoredRun,
     pub(crate) claim: Claim,
+    /// When the claim was asked for.
+    pub(crate) claimed_at: tokio::time::Instant,
     pub(crate) slot: Slot,
     /// Cancelled when the run is no longer wanted.
     pub(crate) cancel: CancellationToken,
@@ -50,12 +58,17 @@ pub(crate) struct Drive {
 impl Drive {
     /// Sees the run to its end; whether it is over.
     pub(crate) async fn run(mut self) -> bool {
+        let lease_ms = self.context.settings.lease_ms;
+        let (hold, renewal) = hold::hold(&self.context.store, &self.claim, lease_ms, self.claimed_at, &self.cancel);
         let outcome = {
-            let heartbeat = heartbeat(self.context.clone(), self.claim.clone(), self.cancel.clone());
+            let renewing = async {
+                renewal.forever().await;
+                tokio::time::sleep(LET_GO_LIMIT).await;
+            };
             tokio::select! {
-                outcome = attempt::attempt(&self.context, &self.stored, &mut self.claim, &self.slot, &self.cancel) => outcome,
+                outcome = attempt::attempt(&self.context, &self.stored, &mut self.claim, &self.slot, &self.cancel, &hold) => outcome,
                 // What is dropped with the attempt ends its tree.
-                () = heartbeat => Outcome::Interrupted,
+                () = renewing => Outcome::Interrupted,
             }
         };
         let claim = &self.claim;
@@ -64,7 +77,7 @@ impl Drive {
             Outcome::Ended(result) => {
                 tracing::info!(cluster.id = %claim.cluster, run.id = %fields.0, attempt = fields.1, action = claim.run.action, result = verdict::words(&result), "a run ended");
                 // What a killed predecessor left: the attempt itself removes its own.
-                let _ = std::fs::remove_dir_all(directory::path_of(&self.context.folders.runs, claim.run.run));
+                let _ = remove_all(&directory::path_of(&self.context.folders.runs, claim.run.run));
                 self.finish(result).await
             }
             Outcome::Interrupted => {
@@ -95,34 +108,8 @@ impl Drive {
     }
 
     async fn release(&self) {
-        if let Err(error) = self.context.store.release(&self.claim.cluster, self.claim.run.run, &self.claim.owner).await
-        {
+        if let Err(error) = self.context.store.release(&self.claim).await {
             tracing::warn!(run.id = %self.claim.run.run, error = &error as &dyn std::error::Error, "a claim could not be given back; it lapses");
-        }
-    }
-}
-
-/// Holds on to the cluster; returns when the claim is lost, or cannot be renewed in time.
-async fn heartbeat(context: Context, claim: Claim, cancel: CancellationToken) {
-    let lease = context.settings.lease_ms;
-    let mut renewed = Instant::now();
-    loop {
-        tokio::time::sleep(Duration::from_millis((lease / 5).clamp(20, 2000))).await;
-        match context.store.renew(&claim.cluster, claim.run.run, &claim.owner, lease).await {
-            Ok(cancel_wanted) => {
-                renewed = Instant::now();
-                if cancel_wanted {
-                    cancel.cancel();
-                }
-            }
-            Err(StoreError::Overtaken) => return,
-            Err(error) if renewed.elapsed() > Duration::from_millis(lease * 2 / 3) => {
-                tracing::error!(run.id = %claim.run.run, error = &error as &dyn std::error::Error, "a claim cannot be renewed; its script is ended");
-                return;
-            }
-            Err(error) => {
-                tracing::warn!(run.id = %claim.run.run, error = &error as &dyn std::error::Error, "a claim could not be renewed");
-            }
         }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) reach_network: bool,
     pub(crate) time_left: Duration,
     pub(crate) token: &'a Token,
+    /// What the action is about, as JSON.
+    pub(crate) event: Option<&'a str>,
     /// The user that it runs as, where the service may choose.
     pub(crate) uid: Option<u32>,
 }
@@ -54,6 +56,9 @@ pub(crate) fn prepare(context: &Context, attempt: &Attempt<'_>) -> io::Result<(D
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );
+    if let Some(event) = attempt.event {
+        spec.environment.insert("BIGDATA_EVENT".to_owned(), event.to_owned());
+    }
     spec.allow_read_write(directory.path());
     if let Filesystem::Only { executable, .. } = &mut spec.filesystem {
         executable.push(context.folders.bin.clone());

@@ -74,7 +74,8 @@ mod tests {
     fn the_table() {
         let failed = |reason: &str| RunResult::Failed { reason: reason.into() };
         let exited = |code| Ending::Exited { code };
-        let missing = Ending::SetupFailed { what: "command not found: /x".into(), command_missing: true };
+        let missing =
+            Ending::SetupFailed { what: "command not found: /x".into(), command_missing: true, not_executable: false };
         let fab = Some("Command(s) not found: check");
         let cases = [
             (exited(0), true, Some("noise"), RunResult::Succeeded {}),

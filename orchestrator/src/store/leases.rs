@@ -1,8 +1,14 @@
 //! Which replica drives a cluster.
+//!
+//! A claim is known by its owner's text, which is made anew for each: whoever presents another one is fenced off. Its time
+//! is the database's on Postgres, so that replicas whose clocks differ agree on when it lapses.
 
-use super::{Store, StoreError, as_i64};
-use bigdata_chassis::{on_db, on_tx};
-use bigdata_common::{ClusterId, RunId, Timestamp};
+use super::{Claim, Store, StoreError, as_i64};
+use bigdata_chassis::{Tx, on_db, on_tx};
+use bigdata_common::{ClusterId, RunId};
+
+/// What the database says the time is, in milliseconds.
+const POSTGRES_NOW: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT";
 
 /// A claim on a cluster.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -11,24 +17,51 @@ pub(crate) struct Lease {
     pub(crate) run_id: String,
     /// Who drives it; empty: nobody.
     pub(crate) owner: String,
-    /// Until when the claim is good.
-    until_ms: i64,
+    /// Whether its time has passed.
+    lapsed: bool,
 }
 
 impl Lease {
     /// Whether the claim still binds others.
-    pub(crate) fn is_good(&self, now: Timestamp) -> bool {
-        !self.owner.is_empty() && self.until_ms >= now.as_millis()
+    pub(crate) fn is_good(&self) -> bool {
+        !self.owner.is_empty() && !self.lapsed
     }
 }
 
 impl Store {
+    /// The time that claims are measured by, as an SQL expression.
+    pub(super) fn lease_now(&self) -> String {
+        match self.db.is_postgres() {
+            true => POSTGRES_NOW.to_owned(),
+            false => self.clock.now().as_millis().to_string(),
+        }
+    }
+
     /// The claim on a cluster, good or not.
     pub(crate) async fn lease(&self, cluster: &ClusterId) -> Result<Option<Lease>, StoreError> {
-        Ok(on_db!(self.db, pool => sqlx::query_as("SELECT run_id, owner, until_ms FROM leases WHERE cluster = $1")
+        let now = self.lease_now();
+        Ok(on_db!(self.db, pool => sqlx::query_as(sqlx::AssertSqlSafe(
+                format!("SELECT run_id, owner, until_ms < {now} AS lapsed FROM leases WHERE cluster = $1")))
             .bind(cluster.to_string())
             .fetch_optional(pool)
             .await)?)
+    }
+
+    /// The clusters with a run without an end that nobody holds a good claim on, each with the claim's owner where it has
+    /// one; and the clusters whose claim is good, with its owner.
+    pub(crate) async fn unfinished_owners(&self) -> Result<Vec<(ClusterId, String, bool)>, StoreError> {
+        let now = self.lease_now();
+        let rows: Vec<(String, String, bool)> = on_db!(self.db, pool => sqlx::query_as(sqlx::AssertSqlSafe(format!(
+                "SELECT DISTINCT runs.cluster, COALESCE(leases.owner, ''), \
+                 COALESCE(leases.owner <> '' AND leases.until_ms >= {now}, FALSE) \
+                 FROM runs LEFT JOIN leases ON leases.cluster = runs.cluster WHERE runs.state <> 'ended'")))
+            .fetch_all(pool)
+            .await)?;
+        let read = |(cluster, owner, good): (String, String, bool)| match cluster.parse() {
+            Ok(cluster) => Ok((cluster, owner, good)),
+            Err(error) => Err(StoreError::Row { table: "runs", what: format!("{cluster}: {error}") }),
+        };
+        rows.into_iter().map(read).collect()
     }
 
     /// Claims a cluster for a run. False where another claim is good; `gone` is an owner that is known to have died.
@@ -40,18 +73,17 @@ impl Store {
         lease_ms: u64,
         gone: &str,
     ) -> Result<bool, StoreError> {
-        let now = self.clock.now().as_millis();
+        let now = self.lease_now();
         let mut tx = self.db.begin().await?;
-        let claimed = on_tx!(tx, connection => sqlx::query(
-                "INSERT INTO leases (cluster, run_id, owner, until_ms) VALUES ($1, $2, $3, $4) \
+        let claimed = on_tx!(tx, connection => sqlx::query(sqlx::AssertSqlSafe(format!(
+                "INSERT INTO leases (cluster, run_id, owner, until_ms) VALUES ($1, $2, $3, {now} + $4) \
                  ON CONFLICT (cluster) DO UPDATE SET run_id = excluded.run_id, owner = excluded.owner, \
                  until_ms = excluded.until_ms \
-                 WHERE leases.owner = '' OR leases.owner = $6 OR leases.until_ms < $5")
+                 WHERE leases.owner = '' OR leases.owner = $5 OR leases.until_ms < {now}")))
             .bind(cluster.to_string())
             .bind(run.to_string())
             .bind(owner)
-            .bind(now + as_i64(lease_ms))
-            .bind(now)
+            .bind(as_i64(lease_ms))
             .bind(gone)
             .execute(connection)
             .await
@@ -61,22 +93,16 @@ impl Store {
     }
 
     /// Holds on to a cluster; whether its run shall be cancelled.
-    pub(crate) async fn renew(
-        &self,
-        cluster: &ClusterId,
-        run: RunId,
-        owner: &str,
-        lease_ms: u64,
-    ) -> Result<bool, StoreError> {
-        let until = self.clock.now().as_millis() + as_i64(lease_ms);
+    pub(crate) async fn renew(&self, claim: &Claim, lease_ms: u64) -> Result<bool, StoreError> {
+        let now = self.lease_now();
         let mut tx = self.db.begin().await?;
-        let cancel_wanted: Option<i64> = on_tx!(tx, connection => sqlx::query_scalar(
-                "UPDATE leases SET until_ms = $4 WHERE cluster = $1 AND run_id = $2 AND owner = $3 \
-                 RETURNING (SELECT cancel_wanted FROM runs WHERE runs.run_id = leases.run_id)")
-            .bind(cluster.to_string())
-            .bind(run.to_string())
-            .bind(owner)
-            .bind(until)
+        let cancel_wanted: Option<i64> = on_tx!(tx, connection => sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+                "UPDATE leases SET until_ms = {now} + $4 WHERE cluster = $1 AND run_id = $2 AND owner = $3 \
+                 RETURNING (SELECT cancel_wanted FROM runs WHERE runs.run_id = leases.run_id)")))
+            .bind(claim.cluster.to_string())
+            .bind(claim.run.run.to_string())
+            .bind(claim.owner.as_str())
+            .bind(as_i64(lease_ms))
             .fetch_optional(connection)
             .await)?;
         tx.commit().await?;
@@ -84,16 +110,54 @@ impl Store {
     }
 
     /// Lets go of a cluster.
-    pub(crate) async fn release(&self, cluster: &ClusterId, run: RunId, owner: &str) -> Result<(), StoreError> {
+    pub(crate) async fn release(&self, claim: &Claim) -> Result<(), StoreError> {
         let mut tx = self.db.begin().await?;
         on_tx!(tx, connection => sqlx::query(
                 "UPDATE leases SET owner = '', until_ms = 0 WHERE cluster = $1 AND run_id = $2 AND owner = $3")
-            .bind(cluster.to_string())
-            .bind(run.to_string())
-            .bind(owner)
+            .bind(claim.cluster.to_string())
+            .bind(claim.run.run.to_string())
+            .bind(claim.owner.as_str())
             .execute(connection)
             .await
             .map(drop))?;
         Ok(tx.commit().await?)
+    }
+
+    /// Whether the attempt is still its cluster's current one.
+    pub(crate) async fn is_current(&self, claim: &Claim) -> Result<bool, StoreError> {
+        let held: i64 = on_db!(self.db, pool => sqlx::query_scalar(
+                "SELECT COUNT(*) FROM leases WHERE cluster = $1 AND run_id = $2 AND owner = $3")
+            .bind(claim.cluster.to_string())
+            .bind(claim.run.run.to_string())
+            .bind(claim.owner.as_str())
+            .fetch_one(pool)
+            .await)?;
+        Ok(held == 1)
+    }
+
+    /// Takes the claim's row for this transaction, so that the claim cannot pass to another before its commit.
+    pub(super) async fn lock_claim(&self, tx: &mut Tx, claim: &Claim) -> Result<(), StoreError> {
+        // SQLite has one writer at a time anyway.
+        let lock = if tx.is_postgres() { "FOR UPDATE" } else { "" };
+        let held: Option<String> = on_tx!(tx, connection => sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+                "SELECT owner FROM leases WHERE cluster = $1 AND run_id = $2 AND owner = $3 {lock}")))
+            .bind(claim.cluster.to_string())
+            .bind(claim.run.run.to_string())
+            .bind(claim.owner.as_str())
+            .fetch_optional(connection)
+            .await)?;
+        held.map(drop).ok_or(StoreError::Overtaken)
+    }
+
+    /// Refuses to go on where the attempt is not the cluster's current one; until the transaction's end it stays so.
+    pub(super) async fn fence(&self, tx: &mut Tx, claim: &Claim) -> Result<(), StoreError> {
+        self.lock_claim(tx, claim).await?;
+        let current: i64 = on_tx!(tx, connection => sqlx::query_scalar(
+                "SELECT COUNT(*) FROM runs WHERE run_id = $1 AND attempt = $2 AND state = 'running'")
+            .bind(claim.run.run.to_string())
+            .bind(i64::from(claim.run.attempt))
+            .fetch_one(connection)
+            .await)?;
+        if current == 1 { Ok(()) } else { Err(StoreError::Overtaken) }
     }
 }

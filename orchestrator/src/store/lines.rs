@@ -1,9 +1,9 @@
 //! The clusters' logs.
 
-use super::{Store, StoreError, as_i64, storable};
+use super::{Claim, Store, StoreError, as_i64, storable};
 use bigdata_chassis::{on_db, on_tx};
 use bigdata_common::api::cluster::LogLine;
-use bigdata_common::{ClusterId, RunId, Timestamp};
+use bigdata_common::{ClusterId, Timestamp};
 
 /// Lines written by one statement.
 const CHUNK: usize = 100;
@@ -39,17 +39,13 @@ impl From<Row> for LogLine {
 }
 
 impl Store {
-    /// Stores lines of a run in one transaction; the sequence of the last. There are no gaps.
-    pub(crate) async fn append_lines(
-        &self,
-        cluster: &ClusterId,
-        run: RunId,
-        action: &str,
-        lines: &[NewLine],
-    ) -> Result<u64, StoreError> {
-        let cluster = cluster.to_string();
-        let run = run.to_string();
+    /// Stores lines of an attempt in one transaction; the sequence of the last. There are no gaps.
+    pub(crate) async fn append_lines(&self, claim: &Claim, lines: &[NewLine]) -> Result<u64, StoreError> {
+        let cluster = claim.cluster.to_string();
+        let run = claim.run.run.to_string();
+        let action = claim.run.action.as_str();
         let mut tx = self.db.begin().await?;
+        self.fence(&mut tx, claim).await?;
         // The row is locked until the commit: a reader that saw a sequence has seen every lower one.
         let last: i64 = on_tx!(tx, connection => sqlx::query_scalar(
                 "INSERT INTO log_heads (cluster, last_sequence) VALUES ($1, $2) ON CONFLICT (cluster) DO UPDATE \

@@ -7,11 +7,13 @@ mod pruning;
 mod runs;
 #[cfg(test)]
 mod tests;
+mod under_way;
 
 pub(crate) use leases::Lease;
 pub(crate) use lines::NewLine;
 pub(crate) use outputs::{OUTPUTS_MAX, StoredOutput};
 pub(crate) use runs::{Claim, StoredRun, Supervisor};
+pub(crate) use under_way::UnderWay;
 
 use bigdata_chassis::secret::{Vault, VaultError};
 use bigdata_chassis::{Clock, Db};

@@ -1,9 +1,9 @@
 //! What scripts published.
 
 use super::{Claim, Store, StoreError};
-use bigdata_chassis::{on_db, on_tx};
-use bigdata_common::ClusterId;
+use bigdata_chassis::{Tx, on_db, on_tx};
 use bigdata_common::event::{EndpointRole, Event, Output};
+use bigdata_common::{ClusterId, RunId};
 
 /// The most outputs of a cluster: every reader holds them all at once.
 pub(crate) const OUTPUTS_MAX: u32 = 256;
@@ -49,27 +49,47 @@ impl Store {
             return Err(StoreError::TooManyOutputs);
         }
         on_tx!(tx, connection => sqlx::query(
-                "INSERT INTO outputs (cluster, output_key, output_value, secret, endpoint, role) \
-                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (cluster, output_key) DO UPDATE SET \
+                "INSERT INTO outputs (cluster, output_key, output_value, secret, endpoint, role, run_id) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (cluster, output_key) DO UPDATE SET \
                  output_value = excluded.output_value, secret = excluded.secret, endpoint = excluded.endpoint, \
-                 role = excluded.role")
+                 role = excluded.role, run_id = excluded.run_id")
             .bind(claim.cluster.to_string())
             .bind(output.key.as_str())
             .bind(stored)
             .bind(i64::from(output.secret))
             .bind(i64::from(output.endpoint.is_some()))
             .bind(output.endpoint.as_ref().map_or("", |endpoint| endpoint.role.as_str()))
+            .bind(claim.run.run.to_string())
             .execute(connection)
             .await
             .map(drop))?;
-        let told = Output {
-            key: output.key.clone(),
-            value: (!output.secret).then(|| output.value.clone()),
-            secret: output.secret,
-            endpoint: output.endpoint.clone(),
-        };
+        let value = (!output.secret).then(|| output.value.clone());
+        let told = Output { key: output.key.clone(), value, secret: output.secret, endpoint: output.endpoint.clone() };
         self.tell(&mut tx, claim, Event::RunOutput { run: claim.run.clone(), output: told }).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// What a run has published, by key, secret ones without their values.
+    pub(super) async fn told_outputs(
+        &self,
+        tx: &mut Tx,
+        cluster: &ClusterId,
+        run: RunId,
+    ) -> Result<Vec<Output>, StoreError> {
+        let rows: Vec<Row> = on_tx!(tx, connection => sqlx::query_as(
+                "SELECT output_key, output_value, secret, endpoint, role FROM outputs WHERE cluster = $1 AND run_id = $2 \
+                 ORDER BY output_key")
+            .bind(cluster.to_string())
+            .bind(run.to_string())
+            .fetch_all(connection)
+            .await)?;
+        let told = |row: Row| Output {
+            key: row.output_key,
+            value: (row.secret == 0).then_some(row.output_value),
+            secret: row.secret != 0,
+            endpoint: (row.endpoint != 0).then_some(EndpointRole { role: row.role }),
+        };
+        Ok(rows.into_iter().map(told).collect())
     }
 
     /// What a cluster's script has published, by key, secrets opened.

@@ -17,6 +17,8 @@ pub(crate) struct StoredRun {
     /// Run, operation, action, generation, and the last attempt (0: none yet).
     pub(crate) run: RunRef,
     pub(crate) required: bool,
+    /// What the run is about, as JSON.
+    pub(crate) event: Option<String>,
     pub(crate) deadline: Timestamp,
     pub(crate) created_at: Timestamp,
     /// How it ended; None: it has not.
@@ -52,6 +54,7 @@ struct Row {
     action: String,
     generation: i64,
     required: i64,
+    event: String,
     deadline_at_ms: i64,
     attempt: i64,
     result: String,
@@ -79,6 +82,7 @@ impl TryFrom<Row> for StoredRun {
                 attempt: number(row.attempt)?,
             },
             required: row.required != 0,
+            event: Some(row.event).filter(|event| !event.is_empty()),
             deadline: Timestamp::from_millis(row.deadline_at_ms),
             created_at: Timestamp::from_millis(row.created_at_ms),
             result: match row.result.as_str() {
@@ -98,10 +102,11 @@ impl TryFrom<Row> for StoredRun {
 impl Store {
     /// Stores a run that the registry wants, unless it is known.
     pub(crate) async fn create_run(&self, state: &ClusterState, request: &RunRequest) -> Result<(), StoreError> {
+        let event = request.event.as_ref().map(|event| storable(&event.to_string()).into_owned()).unwrap_or_default();
         let mut tx = self.db.begin().await?;
         on_tx!(tx, connection => sqlx::query(
                 "INSERT INTO runs (run_id, cluster, revision, operation, action, generation, required, deadline_at_ms, \
-                 state, created_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'waiting', $9) \
+                 state, created_at_ms, event) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'waiting', $9, $10) \
                  ON CONFLICT (operation, action, generation) DO NOTHING")
             .bind(Uuid::now_v7().to_string())
             .bind(state.cluster.to_string())
@@ -112,6 +117,7 @@ impl Store {
             .bind(i64::from(request.required))
             .bind(request.deadline.as_millis())
             .bind(self.clock.now().as_millis())
+            .bind(event)
             .execute(connection)
             .await
             .map(drop))?;
@@ -140,6 +146,16 @@ impl Store {
         texts.into_iter().map(read).collect()
     }
 
+    /// Whether a run is known and has not come to its end.
+    pub(crate) async fn is_unended(&self, run: RunId) -> Result<bool, StoreError> {
+        let count: i64 = on_db!(self.db, pool => sqlx::query_scalar(
+                "SELECT COUNT(*) FROM runs WHERE run_id = $1 AND state <> 'ended'")
+            .bind(run.to_string())
+            .fetch_one(pool)
+            .await)?;
+        Ok(count == 1)
+    }
+
     /// A run is no longer wanted: whoever drives it sees it when it renews its claim.
     pub(crate) async fn want_cancel(&self, run: RunId) -> Result<(), StoreError> {
         let mut tx = self.db.begin().await?;
@@ -155,13 +171,11 @@ impl Store {
     /// A new attempt, told to the registry. Its tree is the owner's machine's from here on, though no process is known yet.
     pub(crate) async fn begin_attempt(&self, claim: &mut Claim) -> Result<(), StoreError> {
         let mut tx = self.db.begin().await?;
+        self.lock_claim(&mut tx, claim).await?;
         let attempt: Option<i64> = on_tx!(tx, connection => sqlx::query_scalar(
-                "UPDATE runs SET attempt = attempt + 1, state = 'running', machine = $3, supervisor_pid = 0, \
-                 supervisor_start = 0 WHERE run_id = $1 AND state <> 'ended' AND EXISTS \
-                 (SELECT 1 FROM leases WHERE leases.cluster = runs.cluster AND leases.run_id = $1 AND leases.owner = $2) \
-                 RETURNING attempt")
+                "UPDATE runs SET attempt = attempt + 1, state = 'running', machine = $2, supervisor_pid = 0, \
+                 supervisor_start = 0 WHERE run_id = $1 AND state <> 'ended' RETURNING attempt")
             .bind(claim.run.run.to_string())
-            .bind(claim.owner.as_str())
             .bind(claim.owner.split('|').next().unwrap_or_default())
             .fetch_optional(connection)
             .await)?;
@@ -187,7 +201,8 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// The run's end, told to the registry; its cluster is let go.
+    /// The run's end, told to the registry after all that it published: should the registry have lost an output, it has it
+    /// before it acts on the end. The cluster is let go.
     pub(crate) async fn finish(&self, claim: &Claim, result: RunResult) -> Result<(), StoreError> {
         let result = match result {
             RunResult::Failed { reason } => RunResult::Failed { reason: storable(&reason).into_owned() },
@@ -195,26 +210,31 @@ impl Store {
         };
         let text = serde_json::to_string(&result).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
         let mut tx = self.db.begin().await?;
-        let ended = on_tx!(tx, connection => sqlx::query(
-                "UPDATE runs SET state = 'ended', result = $3, said_at_ms = $4 WHERE run_id = $1 AND state <> 'ended' \
-                 AND EXISTS (SELECT 1 FROM leases WHERE leases.cluster = runs.cluster AND leases.run_id = $1 \
-                 AND leases.owner = $2)")
+        // First the claim: it is the one row that every writer of a run locks first.
+        let held = on_tx!(tx, connection => sqlx::query(
+                "DELETE FROM leases WHERE cluster = $1 AND run_id = $2 AND owner = $3")
+            .bind(claim.cluster.to_string())
             .bind(claim.run.run.to_string())
             .bind(claim.owner.as_str())
-            .bind(text)
-            .bind(self.clock.now().as_millis())
             .execute(connection)
             .await
             .map(|result| result.rows_affected()))?;
-        if ended != 1 {
-            return Err(StoreError::Overtaken);
-        }
-        on_tx!(tx, connection => sqlx::query("DELETE FROM leases WHERE cluster = $1 AND run_id = $2")
-            .bind(claim.cluster.to_string())
+        let ended = on_tx!(tx, connection => sqlx::query(
+                "UPDATE runs SET state = 'ended', result = $2, said_at_ms = $3 WHERE run_id = $1 AND state <> 'ended' \
+                 AND attempt = $4")
             .bind(claim.run.run.to_string())
+            .bind(text)
+            .bind(self.clock.now().as_millis())
+            .bind(i64::from(claim.run.attempt))
             .execute(connection)
             .await
-            .map(drop))?;
+            .map(|result| result.rows_affected()))?;
+        if (held, ended) != (1, 1) {
+            return Err(StoreError::Overtaken);
+        }
+        for output in self.told_outputs(&mut tx, &claim.cluster, claim.run.run).await? {
+            self.tell(&mut tx, claim, Event::RunOutput { run: claim.run.clone(), output }).await?;
+        }
         self.tell(&mut tx, claim, Event::RunEnded { run: claim.run.clone(), result }).await?;
         Ok(tx.commit().await?)
     }
@@ -241,19 +261,6 @@ impl Store {
         let message = storable(message).into_owned();
         self.tell(&mut tx, claim, Event::RunProgress { run: claim.run.clone(), percent, message }).await?;
         Ok(tx.commit().await?)
-    }
-
-    /// Refuses to go on where the attempt is not the cluster's current one.
-    pub(super) async fn fence(&self, tx: &mut Tx, claim: &Claim) -> Result<(), StoreError> {
-        let held: i64 = on_tx!(tx, connection => sqlx::query_scalar(
-                "SELECT COUNT(*) FROM runs JOIN leases ON leases.cluster = runs.cluster AND leases.run_id = runs.run_id \
-                 WHERE runs.run_id = $1 AND leases.owner = $2 AND runs.attempt = $3 AND runs.state = 'running'")
-            .bind(claim.run.run.to_string())
-            .bind(claim.owner.as_str())
-            .bind(i64::from(claim.run.attempt))
-            .fetch_one(connection)
-            .await)?;
-        if held == 1 { Ok(()) } else { Err(StoreError::Overtaken) }
     }
 
     pub(super) async fn tell(&self, tx: &mut Tx, claim: &Claim, event: Event) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::service::MIGRATIONS;
-use bigdata_chassis::{on_db, testing};
+use bigdata_chassis::{on_db, on_tx, testing};
 use bigdata_common::event::{Envelope, Event, RunRef, RunResult};
 use bigdata_common::internal::{ClusterState, Desired, RunRequest};
 use bigdata_common::status::{ClusterStatus, Termination};
@@ -17,7 +17,8 @@ fn cluster(number: u32) -> ClusterId {
 
 fn request() -> RunRequest {
     let operation = OperationId(Uuid::now_v7());
-    RunRequest { operation, action: "start".into(), required: true, deadline: Timestamp::from_millis(9_000_000) }
+    let deadline = Timestamp::from_millis(9_000_000);
+    RunRequest { operation, action: "start".into(), required: true, deadline, event: None }
 }
 
 fn state(cluster: ClusterId, run: &RunRequest) -> ClusterState {
@@ -44,9 +45,11 @@ async fn stores(folder: &tempfile::TempDir) -> Vec<Store> {
 
 /// A run of the cluster, claimed by `owner`.
 async fn claimed(store: &Store, cluster: ClusterId, owner: &str) -> Claim {
-    let wanted = request();
+    let event = Some(serde_json::json!({"kind": "node-lost", "node": "node1"}));
+    let wanted = RunRequest { event, ..request() };
     store.create_run(&state(cluster.clone(), &wanted), &wanted).await.unwrap();
     let run = store.runs_of(&cluster).await.unwrap().remove(0);
+    assert_eq!(run.event.as_deref(), Some(r#"{"kind":"node-lost","node":"node1"}"#));
     assert!(store.claim(&cluster, run.run.run, owner, LEASE_MS, "").await.unwrap());
     Claim { cluster, revision: run.revision, run: run.run, owner: owner.into() }
 }
@@ -101,6 +104,38 @@ async fn a_run_goes_its_way_and_tells_of_it() {
     }
 }
 
+/// As when the time of the cluster's claim has passed.
+async fn lapse(store: &Store, cluster: &ClusterId) {
+    let mut tx = store.db.begin().await.unwrap();
+    on_tx!(tx, connection => sqlx::query("UPDATE leases SET until_ms = 1 WHERE cluster = $1")
+        .bind(cluster.to_string())
+        .execute(connection)
+        .await
+        .map(drop))
+    .unwrap();
+    tx.commit().await.unwrap();
+}
+
+fn line(store: &Store, text: &str) -> NewLine {
+    NewLine { at: store.clock.now(), stream: "stdout", line: text.into() }
+}
+
+/// Every write of an attempt is refused.
+async fn assert_fenced(store: &Store, claim: &Claim) {
+    let output = StoredOutput { key: "key".into(), value: "stale".into(), secret: false, endpoint: None };
+    let supervisor = Supervisor { machine: "m".into(), pid: 7, start: 8 };
+    let results = [
+        ("lines", store.append_lines(claim, &[line(store, "stale")]).await.map(drop)),
+        ("progress", store.progress(claim, 1, "stale").await),
+        ("output", store.publish(claim, &output).await),
+        ("supervisor", store.note_supervisor(claim, &supervisor).await),
+        ("end", store.finish(claim, RunResult::Succeeded {}).await),
+    ];
+    for (what, result) in results {
+        assert!(matches!(result, Err(StoreError::Overtaken)), "{what}: {result:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_cluster_has_one_driver() {
     let folder = tempfile::tempdir().unwrap();
@@ -110,31 +145,60 @@ async fn a_cluster_has_one_driver() {
         let run = first.run.run;
         assert!(!store.claim(&cluster(1), run, "second", LEASE_MS, "").await.unwrap(), "the claim is good");
         assert!(!store.claim(&cluster(1), run, "first", LEASE_MS, "").await.unwrap(), "even against its owner");
-        store.clock.advance_millis(900);
-        assert!(!store.renew(&cluster(1), run, "first", LEASE_MS).await.unwrap());
+        assert!(store.lease(&cluster(1)).await.unwrap().unwrap().is_good());
+        assert_eq!(store.unfinished_owners().await.unwrap(), [(cluster(1), "first".to_owned(), true)]);
+        assert!(!store.renew(&first, LEASE_MS).await.unwrap());
         store.want_cancel(run).await.unwrap();
-        assert!(store.renew(&cluster(1), run, "first", LEASE_MS).await.unwrap(), "the driver learns of the cancel");
-        store.clock.advance_millis(1001);
+        assert!(store.renew(&first, LEASE_MS).await.unwrap(), "the driver learns of the cancel");
+
+        lapse(&store, &cluster(1)).await;
+        assert_eq!(store.unfinished_owners().await.unwrap(), [(cluster(1), "first".to_owned(), false)]);
+        store.append_lines(&first, &[line(&store, "nobody has taken it")]).await.unwrap();
         assert!(store.claim(&cluster(1), run, "second", LEASE_MS, "").await.unwrap(), "the claim has lapsed");
-        assert!(matches!(store.renew(&cluster(1), run, "first", LEASE_MS).await, Err(StoreError::Overtaken)));
-        let succeeded = || RunResult::Succeeded {};
-        assert!(matches!(store.finish(&first, succeeded()).await, Err(StoreError::Overtaken)));
-        assert!(matches!(store.progress(&first, 1, "").await, Err(StoreError::Overtaken)));
+        assert!(matches!(store.renew(&first, LEASE_MS).await, Err(StoreError::Overtaken)));
+        assert!(!store.is_current(&first).await.unwrap());
+        assert_fenced(&store, &first).await;
+        assert!(matches!(store.begin_attempt(&mut first.clone()).await, Err(StoreError::Overtaken)));
+
         assert!(
             store.claim(&cluster(1), run, "third", LEASE_MS, "second").await.unwrap(),
             "the second is known as gone"
         );
         let mut third = Claim { owner: "third".into(), ..first.clone() };
         store.begin_attempt(&mut third).await.unwrap();
-        let former = Claim { run: first.run.clone(), ..third.clone() };
-        assert!(matches!(store.progress(&former, 1, "").await, Err(StoreError::Overtaken)), "a former attempt is over");
         assert_eq!(third.run.attempt, 2);
+        assert_fenced(&store, &first).await;
+        let former = Claim { run: first.run.clone(), ..third.clone() };
+        assert_fenced(&store, &former).await;
         store.progress(&third, 1, "").await.unwrap();
-        store.release(&cluster(1), run, "first").await.unwrap();
-        assert!(store.lease(&cluster(1)).await.unwrap().unwrap().is_good(store.clock.now()), "it is not the first's");
-        store.release(&cluster(1), run, "third").await.unwrap();
-        assert!(!store.lease(&cluster(1)).await.unwrap().unwrap().is_good(store.clock.now()));
-        assert!(matches!(store.finish(&third, succeeded()).await, Err(StoreError::Overtaken)));
+        store.release(&first).await.unwrap();
+        assert!(store.lease(&cluster(1)).await.unwrap().unwrap().is_good(), "it is not the first's");
+        store.release(&third).await.unwrap();
+        assert!(!store.lease(&cluster(1)).await.unwrap().unwrap().is_good());
+        assert_fenced(&store, &third).await;
+        assert_eq!(store.outputs_of(&cluster(1)).await.unwrap(), []);
+        assert_eq!(store.lines_after(&cluster(1), 0, 10).await.unwrap().len(), 1);
+    }
+}
+
+/// A write that has begun holds up the claim of another until it is stored, and one that comes later is refused.
+#[tokio::test]
+async fn a_claim_does_not_pass_in_the_middle_of_a_write() {
+    let folder = tempfile::tempdir().unwrap();
+    for store in stores(&folder).await.into_iter().filter(|store| store.db.is_postgres()) {
+        let mut first = claimed(&store, cluster(1), "first").await;
+        store.begin_attempt(&mut first).await.unwrap();
+        lapse(&store, &cluster(1)).await;
+        let mut tx = store.db.begin().await.unwrap();
+        store.fence(&mut tx, &first).await.unwrap();
+        let run = first.run.run;
+        let other = store.clone();
+        let mut claim = tokio::spawn(async move { other.claim(&cluster(1), run, "second", LEASE_MS, "").await });
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(300), &mut claim).await;
+        assert!(waited.is_err(), "the claim waits for the write");
+        tx.commit().await.unwrap();
+        assert!(claim.await.unwrap().unwrap());
+        assert_fenced(&store, &first).await;
     }
 }
 
@@ -161,7 +225,8 @@ async fn two_claims_at_once_have_one_winner() {
 async fn sequences_have_no_gaps_whoever_writes() {
     let folder = tempfile::tempdir().unwrap();
     for store in stores(&folder).await {
-        let claim = claimed(&store, cluster(1), "me").await;
+        let mut claim = claimed(&store, cluster(1), "me").await;
+        store.begin_attempt(&mut claim).await.unwrap();
         let writers = (0..4_usize).map(|writer| {
             let (store, claim) = (store.clone(), claim.clone());
             tokio::spawn(async move {
@@ -172,7 +237,7 @@ async fn sequences_have_no_gaps_whoever_writes() {
                         line: format!("{writer}.{batch}.{line}\0"),
                     };
                     let lines: Vec<NewLine> = (0..writer * 60 + 1).map(line).collect();
-                    store.append_lines(&claim.cluster, claim.run.run, "start", &lines).await.unwrap();
+                    store.append_lines(&claim, &lines).await.unwrap();
                 }
             })
         });
@@ -207,6 +272,13 @@ async fn a_secret_output_is_stored_sealed_and_told_without_its_value() {
         assert!(!stored.contains("canary"));
         let events = serde_json::to_string(&told(&store).await).unwrap();
         assert!(events.contains("password") && !events.contains("canary"), "{events}");
+        // Its end tells once more what it published: an event that was lost takes nothing with it.
+        store.finish(&claim, RunResult::Succeeded {}).await.unwrap();
+        let told = told(&store).await;
+        let [.., Event::RunOutput { output: last, .. }, Event::RunEnded { .. }] = told.as_slice() else {
+            panic!("{told:?}")
+        };
+        assert_eq!((last.key.as_str(), &last.value, last.secret), ("password", &None, true));
     }
 }
 
@@ -236,10 +308,11 @@ async fn old_lines_and_gone_clusters_are_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     for store in stores(&folder).await {
         for number in [1, 2] {
-            let claim = claimed(&store, cluster(number), "me").await;
+            let mut claim = claimed(&store, cluster(number), "me").await;
+            store.begin_attempt(&mut claim).await.unwrap();
             let line = |line| NewLine { at: store.clock.now(), stream: "stdout", line: format!("{line}") };
             let lines: Vec<NewLine> = (0..10).map(line).collect();
-            store.append_lines(&claim.cluster, claim.run.run, "start", &lines).await.unwrap();
+            store.append_lines(&claim, &lines).await.unwrap();
         }
         assert_eq!(store.keep_newest(&cluster(1), 4).await.unwrap(), 6);
         assert_eq!(store.lines_after(&cluster(1), 0, 100).await.unwrap()[0].sequence, 7);

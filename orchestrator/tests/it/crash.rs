@@ -3,7 +3,6 @@
 use crate::Test;
 use crate::support::{PATIENCE, World, block_on, is_alive, until};
 use bigdata_common::event::{Event, RunResult};
-use std::process::{Command, Stdio};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a killed service's run is begun again when its tree is gone", killed),
@@ -27,13 +26,7 @@ fn started(world: &World) -> Vec<(String, u32)> {
 /// The world's service, replaced by one in a process of its own.
 async fn elsewhere(world: &World) -> std::process::Child {
     assert!(world.built.tasks.shut_down(PATIENCE).await);
-    Command::new(std::env::current_exe().unwrap())
-        .args(["role", "service", &serde_json::to_string(&world.seat).unwrap()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+    world.seat.elsewhere(15_000)
 }
 
 fn killed() {
@@ -50,8 +43,9 @@ async fn kill(mut world: World) {
     world.change(&cluster, |it| {
         let deadline = bigdata_chassis::Clock::system().now().plus_millis(60_000);
         let operation = bigdata_common::OperationId(uuid::Uuid::now_v7());
+        let action = "start".into();
         it.state.run =
-            Some(bigdata_common::internal::RunRequest { operation, action: "start".into(), required: true, deadline });
+            Some(bigdata_common::internal::RunRequest { operation, action, required: true, deadline, event: None });
     });
     // The log is read from the same database by a service that runs nothing: its registry is not there.
     let gone = world.seat.registry.clone();

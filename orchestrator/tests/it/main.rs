@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod crash;
+mod hostile;
 mod logs;
 mod reach;
+mod replicas;
 mod roles;
 mod scripts;
 mod support;
@@ -18,7 +20,7 @@ use std::{env, panic, process, thread};
 type Test = (&'static str, fn());
 
 fn tests() -> Vec<Test> {
-    [scripts::TESTS, reach::TESTS, logs::TESTS, crash::TESTS].concat()
+    [scripts::TESTS, reach::TESTS, logs::TESTS, crash::TESTS, replicas::TESTS, hostile::TESTS].concat()
 }
 
 fn main() {

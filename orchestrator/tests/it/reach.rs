@@ -42,7 +42,7 @@ echo printed secret-of-script
             endpoint: Some(EndpointRole { role: "web".into() }),
         };
         let admin = Output { key: "admin".into(), value: None, secret: true, endpoint: None };
-        assert_eq!(outputs, [&url, &admin]);
+        assert_eq!(outputs, [&url, &admin, &admin, &url], "the run's end tells them once more");
         let log = serde_json::to_string(&world.log(&cluster).await).unwrap();
         assert!(log.contains("endpoint url = http://127.64.0.1/") && !log.contains("secret-of-script"), "{log}");
         let listed: Vec<Output> =

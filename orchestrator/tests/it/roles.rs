@@ -19,7 +19,7 @@ pub(crate) fn play(arguments: &[String]) {
             Ok(_) => println!("connected"),
             Err(error) => println!("refused {}", error.raw_os_error().unwrap_or(0)),
         },
-        ["service", seat] => service(&serde_json::from_str(seat).unwrap()),
+        ["service", seat, lease_ms] => service(&serde_json::from_str(seat).unwrap(), lease_ms.parse().unwrap()),
         _ => panic!("no such role: {arguments:?}"),
     }
 }
@@ -58,9 +58,9 @@ fn dechunked(mut body: &[u8]) -> Vec<u8> {
 }
 
 /// The service as a process of its own, until it is killed.
-fn service(seat: &Seat) {
+fn service(seat: &Seat, lease_ms: u64) {
     support::runtime().block_on(async {
-        let _service = seat.build(|_| {}).await;
+        let _service = seat.build(|settings| settings.lease_ms = lease_ms).await;
         // It does not outlive the test that holds the other end.
         let _ = tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0])).await;
     });

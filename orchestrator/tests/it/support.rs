@@ -60,6 +60,23 @@ impl Seat {
         self.build_with(change, Clock::system()).await
     }
 
+    /// A service on the same seat in a process of its own.
+    pub(crate) fn elsewhere(&self, lease_ms: u64) -> std::process::Child {
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["role", "service", &serde_json::to_string(self).unwrap(), &lease_ms.to_string()])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    /// The service's database, as somebody else sees it.
+    pub(crate) async fn database(&self) -> Db {
+        let (url, schema) = self.database.clone();
+        Db::open(&url, Box::leak(schema.into_boxed_str()), MIGRATIONS).await.unwrap()
+    }
+
     pub(crate) async fn build_with(&self, change: impl FnOnce(&mut Settings), clock: Clock) -> Built {
         let mut settings = Settings {
             listen: "127.0.0.1:0".into(),
@@ -72,8 +89,7 @@ impl Seat {
             ..Settings::default()
         };
         change(&mut settings);
-        let (url, schema) = self.database.clone();
-        let db = Db::open(&url, Box::leak(schema.into_boxed_str()), MIGRATIONS).await.unwrap();
+        let db = self.database().await;
         let bus: Arc<dyn Bus> = Arc::new(EmbeddedBus::new());
         let tasks = Tasks::new();
         let internal_token = Token::from_text(&self.token);
@@ -104,17 +120,22 @@ impl World {
     /// A world on each engine: SQLite, and Postgres where the tests are given one.
     pub(crate) async fn on_each_engine() -> Vec<Self> {
         let mut worlds = vec![Self::new(|_| {}).await];
+        worlds.extend(Self::on_postgres(|_| {}).await);
+        worlds
+    }
+
+    /// A world on Postgres, where the tests are given one.
+    pub(crate) async fn on_postgres(change: impl FnOnce(&mut Settings)) -> Option<Self> {
         let Ok(url) = std::env::var(testing::POSTGRES_URL) else {
             assert_ne!(std::env::var(testing::POSTGRES_REQUIRED).as_deref(), Ok("1"), "Postgres is required");
             println!("SKIPPED on Postgres: {} is not set", testing::POSTGRES_URL);
-            return worlds;
+            return None;
         };
         let (folder, mut seat, surroundings, outer_tasks) = Self::around();
         seat.database = (url, format!("test_{}", Uuid::new_v4().simple()));
-        let built = seat.build(|_| {}).await;
+        let built = seat.build(change).await;
         let events = collect(&built).await;
-        worlds.push(Self { _folder: folder, seat, surroundings, outer_tasks, built, events });
-        worlds
+        Some(Self { _folder: folder, seat, surroundings, outer_tasks, built, events })
     }
 
     pub(crate) async fn with_clock(change: impl FnOnce(&mut Settings), clock: Clock) -> Self {
@@ -161,7 +182,7 @@ impl World {
         let operation = OperationId(Uuid::now_v7());
         let deadline = Clock::system().now().plus_millis(limit_ms);
         self.change(cluster, |it| {
-            it.state.run = Some(RunRequest { operation, action: action.into(), required, deadline });
+            it.state.run = Some(RunRequest { operation, action: action.into(), required, deadline, event: None });
         });
         self.hint(cluster).await;
         operation
@@ -174,10 +195,15 @@ impl World {
     }
 
     async fn hint(&self, cluster: &ClusterId) {
+        Self::hint_at(&self.built, cluster).await;
+    }
+
+    /// The event that says something of a cluster is to be looked at, to one replica.
+    pub(crate) async fn hint_at(built: &Built, cluster: &ClusterId) {
         let event = Event::ClusterDestroying {};
         let (id, at) = (EventId(Uuid::now_v7()), Clock::system().now());
         let envelope = Envelope { id, cluster_id: cluster.clone(), revision: 1, at, traceparent: None, event };
-        self.built.bus.publish(Arc::new(envelope)).await.unwrap().wait().await.unwrap();
+        built.bus.publish(Arc::new(envelope)).await.unwrap().wait().await.unwrap();
     }
 
     /// A cluster whose script runs its action `start` to the end: its result.

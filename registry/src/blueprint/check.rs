@@ -7,7 +7,7 @@ use bigdata_common::blueprint::{Check, Port, PortRef, Probe};
 use indexmap::IndexMap;
 use serde_json::Value;
 
-const INTERVAL_MS: u64 = 5_000;
+const INTERVAL_MS: u64 = 10_000;
 const TIMEOUT_MS: u64 = 3_000;
 const FAILURES: u64 = 3;
 const DEADLINE_MS: u64 = 300_000;

@@ -209,6 +209,7 @@ impl<'tx> Course<'tx> {
             action: action.to_owned(),
             required,
             deadline: self.after(limit_ms),
+            event: None,
         })
     }
 
@@ -250,7 +251,12 @@ impl<'tx> Course<'tx> {
             return Ok(());
         }
         let nodes = store::nodes::all_in(self.tx, &self.cluster.id).await?;
-        self.cluster.health = if ready { health::of_ready(&nodes) } else { health::of_other(&nodes) };
-        Ok(())
+        let seen = if ready { health::of_ready(&nodes, self.now) } else { health::of_other(&nodes) };
+        let before = std::mem::replace(&mut self.cluster.health, seen.clone()).health;
+        if before == seen.health || before == Health::Unknown || seen.health == Health::Unknown {
+            return Ok(());
+        }
+        let reasons = if seen.reasons.is_empty() { String::new() } else { format!(": {}", seen.reasons.join("; ")) };
+        self.log("node", None, format!("health: {before} → {}{reasons}", seen.health)).await
     }
 }

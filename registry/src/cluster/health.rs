@@ -1,6 +1,7 @@
 //! A cluster's health from its nodes' observations. Pure.
 
 use super::record::Observed;
+use super::words;
 use crate::store::nodes::NodeRow;
 use bigdata_common::Timestamp;
 use bigdata_common::status::{Health, NodeStatus};
@@ -8,28 +9,37 @@ use bigdata_common::status::{Health, NodeStatus};
 /// Reasons that are told; more are counted.
 const REASONS_MAX: usize = 10;
 
-/// What the nodes' observations say of a cluster that is ready.
-pub fn of_ready(nodes: &[NodeRow]) -> Observed {
-    let troubled: Vec<&NodeRow> = nodes.iter().filter(|node| !node.serves()).collect();
+/// What the nodes' observations say of a cluster that is ready. A node of which there has been no word for too long is
+/// not called healthy, whatever its last observation says.
+pub fn of_ready(nodes: &[NodeRow], now: Timestamp) -> Observed {
+    let troubled: Vec<&NodeRow> =
+        nodes.iter().filter(|node| !node.serves() || node.silent_seconds(now).is_some()).collect();
     let health = match troubled.len() {
         0 => Health::Healthy,
         count if count == nodes.len() => Health::Unavailable,
         _ => Health::Degraded,
     };
-    let mut reasons: Vec<String> = troubled.iter().take(REASONS_MAX).map(|node| reason(node)).collect();
-    if troubled.len() > REASONS_MAX {
-        reasons.push(format!("and {} nodes more", troubled.len() - REASONS_MAX));
+    let lines = troubled.iter().map(|node| (node.name.as_str(), reason(node, now)));
+    let mut reasons = words::together(lines, " ");
+    if reasons.len() > REASONS_MAX {
+        let more = reasons.len() - REASONS_MAX;
+        reasons.truncate(REASONS_MAX);
+        reasons.push(format!("and {more} reasons more"));
     }
-    Observed { health, reasons, at: newest(nodes) }
+    Observed { health, reasons, at: oldest(nodes) }
 }
 
 /// What is said of a cluster that is not ready: nothing but when it was last observed.
 pub fn of_other(nodes: &[NodeRow]) -> Observed {
-    Observed { health: Health::Unknown, reasons: Vec::new(), at: newest(nodes) }
+    let newest = nodes.iter().filter_map(|node| node.observed_at).max();
+    Observed { health: Health::Unknown, reasons: Vec::new(), at: newest }
 }
 
 /// What is said of one node.
-pub fn of_node(node: &NodeRow) -> Health {
+pub fn of_node(node: &NodeRow, now: Timestamp) -> Health {
+    if node.silent_seconds(now).is_some() {
+        return Health::Unknown;
+    }
     match (node.status, node.health_declared, node.passing) {
         (NodeStatus::Running, true, Some(true)) => Health::Healthy,
         (NodeStatus::Running, true, Some(false)) | (NodeStatus::Unreachable | NodeStatus::Failed, _, _) => {
@@ -39,19 +49,19 @@ pub fn of_node(node: &NodeRow) -> Health {
     }
 }
 
-fn newest(nodes: &[NodeRow]) -> Option<Timestamp> {
-    nodes.iter().filter_map(|node| node.observed_at).max()
+/// What is said of a node of which there has been no word.
+pub fn silence(seconds: u64) -> String {
+    format!("unknown: no word for {seconds} s")
 }
 
-fn reason(node: &NodeRow) -> String {
-    let said = node.observation.as_ref().and_then(|observation| observation.reason.as_deref());
-    let what = match node.status {
-        NodeStatus::Running if node.passing == Some(false) => "does not pass its health checks".to_owned(),
-        NodeStatus::Running => "has not passed its health checks yet".to_owned(),
-        other => format!("is {other}"),
-    };
-    match said {
-        Some(said) => format!("{} {what}: {said}", node.name),
-        None => format!("{} {what}", node.name),
+/// A cluster's health is as old as the word of the node that was heard of the longest ago.
+fn oldest(nodes: &[NodeRow]) -> Option<Timestamp> {
+    nodes.iter().filter_map(|node| node.observed_at).min()
+}
+
+fn reason(node: &NodeRow, now: Timestamp) -> String {
+    match node.silent_seconds(now) {
+        Some(seconds) => format!("is {}", silence(seconds)),
+        None => words::trouble(node.status, node.passing, node.said()),
     }
 }

@@ -5,3 +5,4 @@ pub mod health;
 pub mod record;
 pub mod steps;
 pub mod view;
+pub mod words;

@@ -77,6 +77,12 @@ impl Cluster {
         self.phases.iter().any(|phase| phase.status == status)
     }
 
+    /// When it was destroyed.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        let ended = self.phases.iter().find(|phase| phase.status == ClusterStatus::Destroyed);
+        ended.filter(|_| matches!(self.state, State::Destroyed { .. })).map(|phase| phase.at)
+    }
+
     /// What the other services are told.
     pub fn to_state(&self, observed: IndexMap<Name, u64>) -> ClusterState {
         let status = self.state.status();

@@ -1,7 +1,7 @@
 //! How a cluster is shown. Pure.
 
 use super::health;
-use super::record::Cluster;
+use super::record::{Cluster, Observed};
 use crate::lifecycle::State;
 use crate::options::MASK;
 use crate::store::nodes::NodeRow;
@@ -11,15 +11,18 @@ use bigdata_common::api::cluster::{
 use bigdata_common::blueprint::{Blueprint, Node};
 use bigdata_common::event::Output;
 use bigdata_common::status::{ClusterStatus, NodeStatus};
-use bigdata_common::{ClusterDn, Name};
+use bigdata_common::{ClusterDn, Name, Timestamp};
 
-/// The cluster in the older system's shape.
-pub fn entry(cluster: &Cluster) -> ClusterEntry {
-    ClusterEntry { result: "success".to_owned(), uri: cluster.id.dn().to_string(), data: view(cluster) }
+/// The cluster in the older system's shape, with its health as it is now.
+pub fn entry(cluster: &Cluster, health: &Observed, now: Timestamp) -> ClusterEntry {
+    ClusterEntry { result: "success".to_owned(), uri: cluster.id.dn().to_string(), data: view(cluster, health, now) }
 }
 
-/// The cluster.
-pub fn view(cluster: &Cluster) -> ClusterView {
+fn age(at: Option<Timestamp>, now: Timestamp) -> Option<u64> {
+    at.map(|at| now.millis_since(at) / 1000)
+}
+
+fn view(cluster: &Cluster, health: &Observed, now: Timestamp) -> ClusterView {
     let dn = cluster.id.dn();
     let (reason, failed_during) = match &cluster.state {
         State::Failed { during, reason, .. } => (Some(reason.clone()), Some(*during)),
@@ -46,9 +49,10 @@ pub fn view(cluster: &Cluster) -> ClusterView {
         status: cluster.state.status(),
         reason,
         failed_during,
-        health: cluster.health.health,
-        health_reasons: cluster.health.reasons.clone(),
-        health_observed_at: cluster.health.at,
+        health: health.health,
+        health_reasons: health.reasons.clone(),
+        health_observed_at: health.at,
+        health_age_s: age(health.at, now),
         user: dn.user.clone(),
         product: dn.product.clone(),
         product_revision: cluster.product_revision.clone(),
@@ -64,7 +68,7 @@ pub fn view(cluster: &Cluster) -> ClusterView {
 }
 
 /// A node: what the template says of it and what was observed.
-pub fn node(dn: &ClusterDn, declared: &Node, row: &NodeRow) -> NodeView {
+pub fn node(dn: &ClusterDn, declared: &Node, row: &NodeRow, now: Timestamp) -> NodeView {
     let observation = row.observation.as_ref();
     let host = observation.map(|observation| observation.host.clone()).unwrap_or_default();
     let address = observation.map(|observation| observation.address.clone()).unwrap_or_default();
@@ -86,13 +90,14 @@ pub fn node(dn: &ClusterDn, declared: &Node, row: &NodeRow) -> NodeView {
         cpu: declared.cpu,
         mem: declared.mem,
         status: row.status,
-        health: health::of_node(row),
+        health: health::of_node(row, now),
         ports: observation.map(|observation| observation.ports.clone()).unwrap_or_default(),
         attempt: observation.map_or(0, |observation| observation.attempt.number),
         restarts: observation.map_or(0, |observation| observation.restarts),
-        reason: observation.and_then(|observation| observation.reason.clone()),
+        reason: row.silent_seconds(now).map(health::silence).or_else(|| row.said().map(str::to_owned)),
         last_lines: observation.map(|observation| observation.last_lines.clone()).unwrap_or_default(),
         observed_at: row.observed_at,
+        observed_age_s: age(row.observed_at, now),
         disks: declared.disks.iter().map(disk).collect(),
         networks: declared.networks.iter().map(network).collect(),
         host,

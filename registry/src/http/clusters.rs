@@ -1,10 +1,11 @@
 //! Clusters: lists, one of them and its parts.
 
-use super::changes;
 use super::path::{self, ClusterPath, Query};
+use super::{changes, secrets, shown};
+use crate::changes::Listener;
 use crate::cluster::record::Cluster;
 use crate::cluster::view;
-use crate::registry::{Registry, next_change};
+use crate::registry::Registry;
 use crate::store;
 use crate::store::clusters::Filter;
 use actix_web::HttpResponse;
@@ -23,6 +24,9 @@ const WAIT_MAX: u64 = 300;
 /// A `?wait=` without `timeout`, in seconds.
 const WAIT_DEFAULT: u64 = 60;
 
+/// On a list: how many clusters are left out since what is stored of them cannot be read.
+const UNREADABLE_HEADER: &str = "x-bigdata-unreadable";
+
 pub(super) fn routes(config: &mut ServiceConfig) {
     let one = |tail: &str| web::resource(format!("/clusters/{{user}}/{{product}}/{{version}}/{{number}}{tail}"));
     config
@@ -35,11 +39,12 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(one("/nodes/{node}").route(web::get().to(node)))
         .service(one("/services").route(web::get().to(services)))
         .service(one("/endpoints").route(web::get().to(endpoints)))
+        .service(one("/secrets").route(web::get().to(secrets::show)))
         .service(one("/termination").route(web::put().to(changes::termination)))
         .service(one("/retry").route(web::post().to(changes::retry)));
 }
 
-async fn list(registry: Data<Registry>, caller: Caller, query: Query) -> Result<Json<ClusterList>, ApiError> {
+async fn list(registry: Data<Registry>, caller: Caller, query: Query) -> Result<HttpResponse, ApiError> {
     page(&registry, &caller, Filter::default(), &query).await
 }
 
@@ -48,7 +53,7 @@ async fn list_of_user(
     caller: Caller,
     path: Path<String>,
     query: Query,
-) -> Result<Json<ClusterList>, ApiError> {
+) -> Result<HttpResponse, ApiError> {
     let filter = Filter { user: Some(path::name("user", &path)?), ..Filter::default() };
     page(&registry, &caller, filter, &query).await
 }
@@ -58,7 +63,7 @@ async fn list_of_product(
     caller: Caller,
     path: Path<(String, String)>,
     query: Query,
-) -> Result<Json<ClusterList>, ApiError> {
+) -> Result<HttpResponse, ApiError> {
     let (user, product) = (path::name("user", &path.0)?, path::name("product", &path.1)?);
     page(&registry, &caller, Filter { user: Some(user), product: Some(product), ..Filter::default() }, &query).await
 }
@@ -68,7 +73,7 @@ async fn list_of_version(
     caller: Caller,
     path: Path<(String, String, String)>,
     query: Query,
-) -> Result<Json<ClusterList>, ApiError> {
+) -> Result<HttpResponse, ApiError> {
     let (user, product) = (path::name("user", &path.0)?, path::name("product", &path.1)?);
     let version = path::name("version", &path.2)?;
     let filter = Filter { user: Some(user), product: Some(product), version: Some(version), ..Filter::default() };
@@ -80,12 +85,12 @@ async fn page(
     caller: &Caller,
     mut filter: Filter,
     query: &Query,
-) -> Result<Json<ClusterList>, ApiError> {
+) -> Result<HttpResponse, ApiError> {
     if !caller.0.has(Role::Admin) {
         caller.require(Role::User)?;
         let own = caller.0.user.clone();
         if filter.user.as_ref().is_some_and(|user| *user != own) {
-            return Ok(Json(ClusterList { clusters: Vec::new(), next: None }));
+            return Ok(HttpResponse::Ok().json(ClusterList { clusters: Vec::new(), next: None }));
         }
         filter.user = Some(own);
     }
@@ -98,10 +103,14 @@ async fn page(
     }
     filter.after = query.get("after").cloned();
     let limit = path::limit(query)?;
-    let clusters = store::clusters::page(&registry.db, &filter, limit).await?;
-    let full = clusters.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-    let next = clusters.last().filter(|_| full).map(|cluster| cluster.id.to_string());
-    Ok(Json(ClusterList { clusters: clusters.iter().map(view::entry).collect(), next }))
+    let page = store::clusters::page(&registry.db, &filter, limit).await?;
+    registry.report_unreadable(&page.unreadable);
+    let clusters = shown::entries(registry, &page.clusters).await?;
+    let mut response = HttpResponse::Ok();
+    if !page.unreadable.is_empty() {
+        response.insert_header((UNREADABLE_HEADER, page.unreadable.len()));
+    }
+    Ok(response.json(ClusterList { clusters, next: page.next }))
 }
 
 /// `?wait=STATUS&timeout=SECONDS` answers as soon as the cluster is there or can no longer get there, and otherwise with
@@ -114,23 +123,24 @@ async fn show(
 ) -> Result<HttpResponse, ApiError> {
     let Some(word) = query.get("wait") else {
         let cluster = path::cluster(&registry, &caller, &path).await?;
-        return Ok(HttpResponse::Ok().json(view::entry(&cluster)));
+        return Ok(HttpResponse::Ok().json(shown::entry(&registry, cluster).await?));
     };
     let wanted: ClusterStatus = word.parse().map_err(|error: bigdata_common::status::UnknownWord| {
         ApiError::new(ProblemCode::InvalidPath, format!("the parameter wait: {error}"))
     })?;
     let timeout = path::number(&query, "timeout")?.unwrap_or(WAIT_DEFAULT).min(WAIT_MAX);
     let end = Instant::now() + Duration::from_secs(timeout);
-    let mut changes = registry.listen();
+    let mut changes = Listener::new(registry.clone().into_inner(), path::cluster_id(&caller, &path)?);
     loop {
         let cluster = path::cluster(&registry, &caller, &path).await?;
         let outcome = wait_outcome(&cluster, wanted);
         let over = Instant::now() >= end || registry.end.is_cancelled();
         if let Some(outcome) = outcome.or(over.then_some("timeout")) {
-            return Ok(HttpResponse::Ok().insert_header(("x-bigdata-wait", outcome)).json(view::entry(&cluster)));
+            let entry = shown::entry(&registry, cluster).await?;
+            return Ok(HttpResponse::Ok().insert_header(("x-bigdata-wait", outcome)).json(entry));
         }
         tokio::select! {
-            () = next_change(&mut changes, &cluster.id) => {}
+            () = changes.next() => {}
             () = tokio::time::sleep_until(end) => {}
             () = registry.end.cancelled() => {}
         }
@@ -169,9 +179,10 @@ async fn nodes(registry: Data<Registry>, caller: Caller, path: ClusterPath) -> R
     let cluster = path::cluster(&registry, &caller, &path).await?;
     let specification = specification(&registry, &cluster).await?;
     let rows = store::nodes::all(&registry.db, &cluster.id).await?;
+    let now = registry.clock.now();
     let view = |row: &store::nodes::NodeRow| {
         let declared = specification.blueprint.nodes.get(&row.name)?;
-        Some(view::node(cluster.id.dn(), declared, row))
+        Some(view::node(cluster.id.dn(), declared, row, now))
     };
     Ok(Json(NodeList { nodes: rows.iter().filter_map(view).collect() }))
 }

@@ -1,7 +1,8 @@
 //! A cluster's history, as pages and as a stream.
 
 use super::path::{self, ClusterPath, Query};
-use crate::registry::{Registry, next_change};
+use crate::changes::Listener;
+use crate::registry::Registry;
 use crate::store;
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL};
 use actix_web::web::{self, Data, ServiceConfig};
@@ -13,7 +14,6 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 /// How often a quiet stream says that it lives.
@@ -54,7 +54,7 @@ struct Reader {
     registry: Arc<Registry>,
     cluster: ClusterId,
     after: u64,
-    changes: broadcast::Receiver<ClusterId>,
+    changes: Listener,
     heartbeat_at: Instant,
     opened: bool,
 }
@@ -65,7 +65,7 @@ fn stream(
     cluster: ClusterId,
     after: u64,
 ) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
-    let changes = registry.listen();
+    let changes = Listener::new(Arc::clone(&registry), cluster.clone());
     let reader = Reader { registry, cluster, after, changes, heartbeat_at: Instant::now() + HEARTBEAT, opened: false };
     stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
@@ -92,7 +92,7 @@ impl Reader {
             }
             tokio::select! {
                 () = self.registry.end.cancelled() => return Ok(None),
-                () = next_change(&mut self.changes, &self.cluster) => {}
+                () = self.changes.next() => {}
                 () = tokio::time::sleep_until(self.heartbeat_at) => {
                     self.heartbeat_at = Instant::now() + HEARTBEAT;
                     return Ok(Some(Bytes::from_static(b": alive\n\n")));

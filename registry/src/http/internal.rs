@@ -1,15 +1,16 @@
 //! What the other services ask.
 
 use super::path::{self, Query, unknown_cluster};
+use super::{heard, secrets};
 use crate::cluster::record::Cluster;
-use crate::launch::secret_place;
+use crate::invariants;
 use crate::registry::Registry;
 use crate::store;
 use actix_web::web::{self, Data, Json, Path, ServiceConfig};
 use bigdata_chassis::http::{ApiError, Internal};
 use bigdata_common::ClusterId;
 use bigdata_common::internal::{ClusterPage, ClusterState, Secrets, Specification};
-use indexmap::IndexMap;
+use bigdata_common::invariants::Invariants;
 use serde_json::{Value, json};
 
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -18,11 +19,17 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(web::resource("/clusters").route(web::get().to(page)))
         .service(web::resource("/clusters/{id}").route(web::get().to(state)))
         .service(web::resource("/clusters/{id}/revisions/{revision}").route(web::get().to(revision)))
-        .service(web::resource("/clusters/{id}/secrets").route(web::get().to(secrets)));
+        .service(web::resource("/clusters/{id}/secrets").route(web::get().to(secrets_of)))
+        .service(web::resource("/invariants").route(web::get().to(invariants_now)))
+        .service(web::resource("/heard").route(web::post().to(heard::post)));
 }
 
 async fn identity(registry: Data<Registry>, _internal: Internal) -> Json<Value> {
     Json(json!({"id": registry.id}))
+}
+
+async fn invariants_now(registry: Data<Registry>, _internal: Internal) -> Result<Json<Invariants>, ApiError> {
+    Ok(Json(invariants::check(&registry).await?))
 }
 
 async fn states(registry: &Registry, clusters: Vec<Cluster>) -> Result<Vec<ClusterState>, ApiError> {
@@ -35,10 +42,9 @@ async fn states(registry: &Registry, clusters: Vec<Cluster>) -> Result<Vec<Clust
 async fn page(registry: Data<Registry>, _internal: Internal, query: Query) -> Result<Json<ClusterPage>, ApiError> {
     let limit = path::limit(&query)?;
     let after = query.get("after").map(String::as_str).unwrap_or_default();
-    let clusters = store::clusters::page_alive(&registry.db, after, limit).await?;
-    let full = clusters.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-    let next = clusters.last().filter(|_| full).map(|cluster| cluster.id.to_string());
-    Ok(Json(ClusterPage { clusters: states(&registry, clusters).await?, next }))
+    let page = store::clusters::page_alive(&registry.db, after, limit).await?;
+    registry.report_unreadable(&page.unreadable);
+    Ok(Json(ClusterPage { clusters: states(&registry, page.clusters).await?, next: page.next }))
 }
 
 fn parse(id: &str) -> Result<ClusterId, ApiError> {
@@ -64,15 +70,14 @@ async fn revision(
     specification.map(Json).ok_or_else(|| unknown_cluster(&path.0))
 }
 
-async fn secrets(registry: Data<Registry>, _internal: Internal, id: Path<String>) -> Result<Json<Secrets>, ApiError> {
+async fn secrets_of(
+    registry: Data<Registry>,
+    _internal: Internal,
+    id: Path<String>,
+) -> Result<Json<Secrets>, ApiError> {
     let cluster = parse(&id)?;
     if store::clusters::find(&registry.db, &cluster).await?.is_none() {
         return Err(unknown_cluster(&id));
     }
-    let mut opened = IndexMap::new();
-    for (name, sealed) in store::clusters::secrets(&registry.db, &cluster).await? {
-        let value = registry.vault.open(&secret_place(&cluster, &name), &sealed).map_err(ApiError::internal)?;
-        opened.insert(name, value);
-    }
-    Ok(Json(Secrets(opened)))
+    secrets::open(&registry, &cluster).await.map(Json)
 }

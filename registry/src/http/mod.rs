@@ -3,14 +3,19 @@
 mod changes;
 mod clusters;
 mod events;
+mod heard;
 mod internal;
 mod launch;
 mod operations;
+mod parameters;
 mod path;
 mod product_parts;
 mod products;
+mod secrets;
+mod shown;
 
 use crate::registry::Registry;
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use std::sync::Arc;
 
@@ -19,6 +24,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, registry: &Arc<Registry>) {
     config.app_data(Data::from(Arc::clone(registry)));
     config.service(
         web::scope(bigdata_common::api::PREFIX)
+            .wrap(from_fn(parameters::middleware))
             .configure(products::routes)
             .configure(product_parts::routes)
             .configure(launch::routes)
@@ -26,5 +32,5 @@ pub(crate) fn routes(config: &mut ServiceConfig, registry: &Arc<Registry>) {
             .configure(events::routes)
             .configure(clusters::routes),
     );
-    config.service(web::scope("/internal/v1").configure(internal::routes));
+    config.service(web::scope("/internal/v1").wrap(from_fn(parameters::middleware)).configure(internal::routes));
 }

@@ -5,14 +5,14 @@ use crate::registry::Registry;
 use crate::store;
 use bigdata_chassis::http::{ApiError, Caller};
 use bigdata_common::api::PREFIX;
-use bigdata_common::api::problem::ProblemCode;
+use bigdata_common::api::problem::{Fault, ProblemCode};
 use bigdata_common::{ClusterDn, ClusterId, Name, ProductRef};
 use std::collections::HashMap;
 
 /// Entries of a page where nothing is said.
 const LIMIT_DEFAULT: u32 = 100;
 /// The most entries of a page.
-const LIMIT_MAX: u32 = 1000;
+const LIMIT_MAX: u32 = 500;
 
 /// `{user}/{product}/{version}/{number}`.
 pub(crate) type ClusterPath = actix_web::web::Path<(String, String, String, String)>;
@@ -57,15 +57,23 @@ pub(crate) fn unknown_cluster(dn: &str) -> ApiError {
 
 /// `limit` of a query.
 pub(crate) fn limit(query: &Query) -> Result<u32, ApiError> {
-    Ok(number(query, "limit")?
-        .map_or(LIMIT_DEFAULT, |limit| u32::try_from(limit).unwrap_or(LIMIT_MAX).clamp(1, LIMIT_MAX)))
+    let Some(limit) = number(query, "limit")? else { return Ok(LIMIT_DEFAULT) };
+    match u32::try_from(limit) {
+        Ok(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
+        _ => Err(wrong("limit", format!("is from 1 to {LIMIT_MAX}, not {limit}"))),
+    }
 }
 
 /// A number of a query.
 pub(crate) fn number(query: &Query, key: &str) -> Result<Option<u64>, ApiError> {
     let Some(text) = query.get(key) else { return Ok(None) };
-    let wrong = |_| ApiError::new(ProblemCode::InvalidPath, format!("the parameter {key} is a number, not {text:?}"));
-    text.parse().map(Some).map_err(wrong)
+    text.parse().map(Some).map_err(|_| wrong(key, format!("is a number, not {text:?}")))
+}
+
+/// 400 for a parameter that is not of its form.
+pub(crate) fn wrong(key: &str, words: String) -> ApiError {
+    let detail = format!("the parameter {key} {words}");
+    ApiError::with_faults(ProblemCode::InvalidPath, detail, vec![Fault::new(format!("/{key}"), words)])
 }
 
 /// A flag of a query: `?dry_run`, `?dry_run=true`.
@@ -73,8 +81,6 @@ pub(crate) fn flag(query: &Query, key: &str) -> Result<bool, ApiError> {
     match query.get(key).map(String::as_str) {
         None | Some("false" | "0") => Ok(false),
         Some("" | "true" | "1") => Ok(true),
-        Some(text) => {
-            Err(ApiError::new(ProblemCode::InvalidPath, format!("the parameter {key} is true or false, not {text:?}")))
-        }
+        Some(text) => Err(wrong(key, format!("is true or false, not {text:?}"))),
     }
 }

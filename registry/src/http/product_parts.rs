@@ -52,7 +52,7 @@ async fn change(
     let mut product = product.ok_or_else(|| unknown_product(&reference))?;
     change(&mut product);
     product.seal();
-    store::products::put(&mut tx, &product).await?;
+    store::products::update(&mut tx, &product).await?;
     tx.commit().await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -72,7 +72,7 @@ fn wants_text(request: &HttpRequest) -> bool {
 }
 
 fn missing(what: &str) -> ApiError {
-    ApiError::new(ProblemCode::UnknownProduct, format!("the product has no {what} yet"))
+    ApiError::new(ProblemCode::UnknownRoute, format!("the product has no {what} yet; PUT one to this address"))
 }
 
 async fn put_template(

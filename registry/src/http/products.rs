@@ -35,21 +35,23 @@ async fn register(registry: Data<Registry>, caller: Caller, body: Bytes) -> Resu
     }
     let reference = ProductRef { name: request.name.clone(), version: request.version.clone() };
     let location = format!("{PREFIX}/products/{reference}");
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let product = Product::new(reference.clone(), text(&request.description), text(&request.logo_url));
     let mut tx = registry.db.begin().await?;
-    if let Some(existing) = store::products::lock(&mut tx, &reference).await? {
-        let agrees = request.description.is_none_or(|description| description == existing.description)
-            && request.logo_url.is_none_or(|logo_url| logo_url == existing.logo_url);
-        if agrees {
-            return Ok(HttpResponse::Ok().insert_header((LOCATION, location)).finish());
-        }
-        let detail =
-            format!("the product {reference} exists with another description or logo_url; choose another version");
-        return Err(ApiError::new(ProblemCode::ProductExists, detail));
+    // Of several that register it at once, one does: what it has is never reset.
+    if store::products::insert(&mut tx, &product).await? {
+        tx.commit().await?;
+        return Ok(HttpResponse::Created().insert_header((LOCATION, location)).finish());
     }
-    let (description, logo_url) = (request.description.unwrap_or_default(), request.logo_url.unwrap_or_default());
-    store::products::put(&mut tx, &Product::new(reference, description, logo_url)).await?;
-    tx.commit().await?;
-    Ok(HttpResponse::Created().insert_header((LOCATION, location)).finish())
+    drop(tx);
+    let existing = find_product(&registry, &reference).await?;
+    let agrees = request.description.is_none_or(|description| description == existing.description)
+        && request.logo_url.is_none_or(|logo_url| logo_url == existing.logo_url);
+    if agrees {
+        return Ok(HttpResponse::Ok().insert_header((LOCATION, location)).finish());
+    }
+    let detail = format!("the product {reference} exists with another description or logo_url; choose another version");
+    Err(ApiError::new(ProblemCode::ProductExists, detail))
 }
 
 async fn list(registry: Data<Registry>, _caller: Caller) -> Result<Json<ProductList>, ApiError> {

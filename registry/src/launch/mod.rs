@@ -8,6 +8,7 @@ use crate::registry::Registry;
 use crate::store;
 use crate::store::idempotency::Remembered;
 use crate::template::RenderError;
+use bigdata_chassis::Tx;
 use bigdata_chassis::http::ApiError;
 use bigdata_chassis::secret::sha256_hex;
 use bigdata_common::api::PREFIX;
@@ -19,8 +20,10 @@ use bigdata_common::{ClusterDn, ClusterId, Name, ProductRef};
 use plan::{Plan, cluster, plan, specification};
 use serde_json::{Map, Value};
 
-/// How often a launch whose number was taken is rendered again.
+/// How often a launch whose number was taken by another replica is tried again.
 const NUMBER_ATTEMPTS: u32 = 20;
+/// So often without holding the number: holding it keeps other replicas' launches waiting while the template is rendered.
+const UNHELD_ATTEMPTS: u32 = 3;
 /// The longest idempotency key.
 const KEY_MAX: usize = 255;
 
@@ -35,7 +38,14 @@ pub(crate) struct LaunchRequest {
 /// An idempotency key, and the request that it belongs to.
 pub(crate) struct Idempotency {
     key: String,
+    /// Never stored as it is: a secret among the options could be guessed from it.
     request_hash: String,
+}
+
+impl LaunchRequest {
+    fn cluster(&self, number: u64) -> ClusterId {
+        ClusterDn { user: self.user.clone(), product: self.product.clone(), number }.into()
+    }
 }
 
 impl Idempotency {
@@ -55,12 +65,22 @@ pub(crate) async fn launch(registry: &Registry, request: LaunchRequest) -> Resul
         return Ok(reply);
     }
     let _lane = registry.lane((&request.user, &request.product)).await;
-    for _ in 0..NUMBER_ATTEMPTS {
-        let number = store::identity::next_number(&registry.db, &request.user, &request.product).await?;
-        let id = ClusterId::from(ClusterDn { user: request.user.clone(), product: request.product.clone(), number });
-        let plan = plan(registry, &request, &id).await?;
-        if let Some(launched) = store_plan(registry, &request, &id, plan).await? {
-            registry.changed(&id);
+    for attempt in 0..NUMBER_ATTEMPTS {
+        let launched = if attempt < UNHELD_ATTEMPTS || !registry.db.is_postgres() {
+            let number = store::identity::next_number(&registry.db, &request.user, &request.product).await?;
+            let id = request.cluster(number);
+            let plan = plan(registry, &request, &id).await?;
+            store_plan(registry, registry.db.begin().await?, &request, &id, plan).await?
+        } else {
+            // Only one launch of this process holds a connection while it renders.
+            let _turn = registry.holding.lock().await;
+            let mut tx = registry.db.begin().await?;
+            let id = request.cluster(store::identity::hold_number(&mut tx, &request.user, &request.product).await?);
+            let plan = plan(registry, &request, &id).await?;
+            store_plan(registry, tx, &request, &id, plan).await?
+        };
+        if let Some(launched) = launched {
+            registry.changed(&launched.id);
             return Ok(launched);
         }
         // Another replica took the number, or answered the same request.
@@ -73,8 +93,7 @@ pub(crate) async fn launch(registry: &Registry, request: LaunchRequest) -> Resul
 
 /// What would be launched.
 pub(crate) async fn dry_run(registry: &Registry, request: LaunchRequest) -> Result<DryRun, ApiError> {
-    let number = store::identity::next_number(&registry.db, &request.user, &request.product).await?;
-    let id = ClusterId::from(ClusterDn { user: request.user.clone(), product: request.product.clone(), number });
+    let id = request.cluster(store::identity::next_number(&registry.db, &request.user, &request.product).await?);
     let plan = plan(registry, &request, &id).await?;
     let options = plan.options.masked();
     Ok(DryRun { blueprint: plan.read.blueprint, options, warnings: plan.read.warnings, fits: None })
@@ -85,7 +104,10 @@ async fn replayed(registry: &Registry, request: &LaunchRequest) -> Result<Option
     let Some(remembered) = store::idempotency::find(&registry.db, &request.user, &idempotency.key).await? else {
         return Ok(None);
     };
-    if remembered.request_hash != idempotency.request_hash {
+    let place = hash_place(&request.user, &idempotency.key);
+    // A hash that was stored as it is comes from an older release, and is forgotten within a day.
+    let hash = registry.vault.open(&place, &remembered.request_hash).unwrap_or(remembered.request_hash);
+    if hash != idempotency.request_hash {
         let detail = "this Idempotency-Key was sent with another request; use a new key for a new request";
         return Err(ApiError::new(ProblemCode::IdempotencyConflict, detail));
     }
@@ -117,17 +139,17 @@ pub(crate) fn render_error(error: RenderError) -> ApiError {
 /// None where the number or the idempotency key was taken meanwhile: then nothing is stored.
 async fn store_plan(
     registry: &Registry,
+    mut tx: Tx,
     request: &LaunchRequest,
     id: &ClusterId,
     plan: Plan,
 ) -> Result<Option<Launched>, ApiError> {
     let now = registry.clock.now();
-    let mut tx = registry.db.begin().await?;
     if !store::identity::take_number(&mut tx, &request.user, &request.product, id.dn().number).await? {
         return Ok(None);
     }
     // Launching and deleting a product exclude each other.
-    if store::products::lock(&mut tx, &request.product).await?.is_none() {
+    if !store::products::keep(&mut tx, &request.product).await? {
         return Err(unknown_product(&request.product));
     }
     let warnings = plan.read.warnings.clone();
@@ -157,13 +179,18 @@ async fn store_plan(
     };
     if let Some(Idempotency { key, request_hash }) = &request.idempotency {
         let reply = serde_json::to_string(&launched).map_err(ApiError::internal)?;
-        let remembered = Remembered { request_hash: request_hash.clone(), reply };
+        let sealed = registry.vault.seal(&hash_place(&request.user, key), request_hash);
+        let remembered = Remembered { request_hash: sealed, reply };
         if !store::idempotency::remember(&mut tx, &request.user, key, &remembered, now).await? {
             return Ok(None);
         }
     }
     tx.commit().await?;
     Ok(Some(launched))
+}
+
+fn hash_place(user: &Name, key: &str) -> String {
+    format!("idempotency_keys/{user}/{key}")
 }
 
 /// Where a secret's sealed text belongs.

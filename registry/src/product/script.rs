@@ -26,6 +26,14 @@ pub fn check(script: &str, search: &str) -> Result<(), String> {
                 .to_owned()),
         };
     }
+    // The kernel takes a carriage return for a part of the interpreter's name.
+    if script.starts_with("#!") && script.split('\n').next().is_some_and(|line| line.ends_with('\r')) {
+        return Err(
+            "the `#!` line ends in a carriage return, as Windows' editors write it; save the script with Unix \
+                    line ends (LF) and send it again"
+                .to_owned(),
+        );
+    }
     let Some(line) = script.strip_prefix("#!").and_then(|rest| rest.lines().next()) else {
         return found("python3", search)
             .map_err(|why| format!("a script without a `#!` line is run by python3: {why}"));
@@ -87,6 +95,8 @@ mod tests {
         assert!(check("#!/no/such/shell\n", search).unwrap_err().contains("/no/such/shell"));
         assert!(check("#!\n", search).is_err());
         assert!(check("#!sh\n", search).is_err());
+        assert!(check("#!/bin/sh\r\necho $1\r\n", search).unwrap_err().contains("carriage return"));
+        assert!(check("#!/bin/sh\necho 'x\r'\n", search).is_ok());
         assert!(check(&"#".repeat(SCRIPT_MAX + 1), search).is_err());
         assert!(check(own_fabfile, search).is_ok());
         assert!(check(fabfile, search).unwrap_err().contains("Fabric 1"));

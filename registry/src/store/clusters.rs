@@ -22,6 +22,32 @@ pub struct Filter {
     pub after: Option<String>,
 }
 
+/// A page of clusters.
+#[derive(Debug)]
+pub struct Page {
+    /// Those that can be read, in the order of their ids.
+    pub clusters: Vec<Cluster>,
+    /// The ids of those that cannot, and why.
+    pub unreadable: Vec<(String, sqlx::Error)>,
+    /// The last id, where there may be more.
+    pub next: Option<String>,
+}
+
+impl Page {
+    fn of(rows: Vec<(String, String)>, limit: u32) -> Self {
+        let full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+        let next = rows.last().filter(|_| full).map(|(id, _)| id.clone());
+        let mut page = Self { clusters: Vec::with_capacity(rows.len()), unreadable: Vec::new(), next };
+        for (id, record) in rows {
+            match from_text(&record) {
+                Ok(cluster) => page.clusters.push(cluster),
+                Err(error) => page.unreadable.push((id, error)),
+            }
+        }
+        page
+    }
+}
+
 /// Stores a new cluster.
 ///
 /// # Errors
@@ -52,11 +78,12 @@ pub async fn insert(tx: &mut Tx, cluster: &Cluster) -> Result<(), sqlx::Error> {
 pub async fn update(tx: &mut Tx, cluster: &Cluster) -> Result<(), sqlx::Error> {
     let record = to_text(cluster)?;
     on_tx!(tx, connection => sqlx::query(
-            "UPDATE clusters SET status = $2, deadline_at_ms = $3, record = $4 WHERE id = $1")
+            "UPDATE clusters SET status = $2, deadline_at_ms = $3, record = $4, ended_at_ms = $5 WHERE id = $1")
         .bind(cluster.id.to_string())
         .bind(cluster.state.status().as_str())
         .bind(cluster.deadline_at.map(Timestamp::as_millis))
         .bind(record)
+        .bind(cluster.ended_at().map(Timestamp::as_millis))
         .execute(connection)
         .await
         .map(drop))
@@ -96,12 +123,12 @@ pub async fn find(db: &Db, id: &ClusterId) -> Result<Option<Cluster>, sqlx::Erro
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn page(db: &Db, filter: &Filter, limit: u32) -> Result<Vec<Cluster>, sqlx::Error> {
+pub async fn page(db: &Db, filter: &Filter, limit: u32) -> Result<Page, sqlx::Error> {
     let text = |name: &Option<Name>| name.as_ref().map(|name| name.as_str().to_owned()).unwrap_or_default();
     // `,ready,failed,` so that one parameter holds them all.
     let statuses: String = filter.statuses.iter().map(|status| format!(",{status},")).collect();
-    let records: Vec<String> = on_db!(db, pool => sqlx::query_scalar(
-            "SELECT record FROM clusters WHERE ($1 = '' OR user_name = $1) AND ($2 = '' OR product = $2) \
+    let rows: Vec<(String, String)> = on_db!(db, pool => sqlx::query_as(
+            "SELECT id, record FROM clusters WHERE ($1 = '' OR user_name = $1) AND ($2 = '' OR product = $2) \
              AND ($3 = '' OR version = $3) AND ($4 = '' OR $4 LIKE '%,' || status || ',%') AND id > $5 \
              ORDER BY id LIMIT $6")
         .bind(text(&filter.user))
@@ -112,21 +139,21 @@ pub async fn page(db: &Db, filter: &Filter, limit: u32) -> Result<Vec<Cluster>, 
         .bind(i64::from(limit))
         .fetch_all(pool)
         .await)?;
-    records.iter().map(|record| from_text(record)).collect()
+    Ok(Page::of(rows, limit))
 }
 
 /// At most `limit` clusters that are not destroyed, in the order of their ids, after this one.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn page_alive(db: &Db, after: &str, limit: u32) -> Result<Vec<Cluster>, sqlx::Error> {
-    let records: Vec<String> = on_db!(db, pool => sqlx::query_scalar(
-            "SELECT record FROM clusters WHERE status <> 'destroyed' AND id > $1 ORDER BY id LIMIT $2")
+pub async fn page_alive(db: &Db, after: &str, limit: u32) -> Result<Page, sqlx::Error> {
+    let rows: Vec<(String, String)> = on_db!(db, pool => sqlx::query_as(
+            "SELECT id, record FROM clusters WHERE status <> 'destroyed' AND id > $1 ORDER BY id LIMIT $2")
         .bind(after)
         .bind(i64::from(limit))
         .fetch_all(pool)
         .await)?;
-    records.iter().map(|record| from_text(record)).collect()
+    Ok(Page::of(rows, limit))
 }
 
 /// The ids of at most `limit` clusters whose limit has passed, the longest ago first.

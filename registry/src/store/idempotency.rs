@@ -9,7 +9,7 @@ pub const REMEMBERED_MILLIS: i64 = 24 * 60 * 60 * 1000;
 /// What was answered to a request with an idempotency key.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Remembered {
-    /// Hash of the request's path and body.
+    /// Hash of the request's path and body, sealed.
     pub request_hash: String,
     /// The reply's body.
     pub reply: String,

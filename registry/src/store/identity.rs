@@ -39,6 +39,27 @@ pub async fn next_number(db: &Db, user: &Name, product: &ProductRef) -> Result<u
     Ok(unsigned(last.unwrap_or(0)) + 1)
 }
 
+/// The number that the user's next cluster of this product gets: nobody else takes it until the end of this transaction.
+/// A first number cannot be held so: [`take_number`] says whether it was free.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn hold_number(tx: &mut Tx, user: &Name, product: &ProductRef) -> Result<u64, sqlx::Error> {
+    // SQLite has one writing transaction at a time, and needs no lock.
+    let query = if tx.is_postgres() {
+        "SELECT last FROM numbers WHERE user_name = $1 AND product = $2 AND version = $3 FOR UPDATE"
+    } else {
+        "SELECT last FROM numbers WHERE user_name = $1 AND product = $2 AND version = $3"
+    };
+    let last: Option<i64> = on_tx!(tx, connection => sqlx::query_scalar(query)
+        .bind(user.as_str())
+        .bind(product.name.as_str())
+        .bind(product.version.as_str())
+        .fetch_optional(connection)
+        .await)?;
+    Ok(unsigned(last.unwrap_or(0)) + 1)
+}
+
 /// Takes the number if it is still the next; false where another launch was faster.
 ///
 /// # Errors

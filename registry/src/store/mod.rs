@@ -3,8 +3,10 @@
 
 pub mod clusters;
 pub mod events;
+pub mod freshness;
 pub mod idempotency;
 pub mod identity;
+pub mod invariants;
 pub mod nodes;
 pub mod operations;
 pub mod outputs;

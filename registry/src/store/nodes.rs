@@ -25,12 +25,31 @@ pub struct NodeRow {
     pub observed_at: Option<Timestamp>,
     /// All that was observed.
     pub observation: Option<NodeObservation>,
+    /// For how long its newest word holds, in milliseconds; None: it is told of on changes alone.
+    pub holds_ms: Option<u64>,
+    /// Whether the cluster's history says that there is no word of it.
+    pub silent: bool,
 }
+
+/// What a word of a node may take on its way from the executor, in milliseconds.
+const SILENCE_GRACE_MS: u64 = 15_000;
 
 impl NodeRow {
     /// Whether it runs and passes its checks, or declares none.
     pub fn serves(&self) -> bool {
         self.status == NodeStatus::Running && (!self.health_declared || self.passing == Some(true))
+    }
+
+    /// For how many seconds there has been no word of a node that is said to run, where that is too long.
+    pub fn silent_seconds(&self, now: Timestamp) -> Option<u64> {
+        let (holds, at) = self.holds_ms.zip(self.observed_at)?;
+        let age = now.millis_since(at);
+        (self.status == NodeStatus::Running && age > holds.saturating_add(SILENCE_GRACE_MS)).then_some(age / 1000)
+    }
+
+    /// What its newest observation says in words.
+    pub fn said(&self) -> Option<&str> {
+        self.observation.as_ref().and_then(|observation| observation.reason.as_deref())
     }
 }
 
@@ -42,6 +61,8 @@ struct Raw {
     passing: Option<i64>,
     observed_at_ms: Option<i64>,
     observation: Option<String>,
+    holds_ms: Option<i64>,
+    silent: i64,
 }
 
 impl Raw {
@@ -53,6 +74,8 @@ impl Raw {
             passing: self.passing.map(|passing| passing == 1),
             observed_at: self.observed_at_ms.map(Timestamp::from_millis),
             observation: self.observation.as_deref().map(from_text).transpose()?,
+            holds_ms: self.holds_ms.map(unsigned),
+            silent: self.silent == 1,
         })
     }
 }
@@ -85,7 +108,7 @@ pub async fn insert(tx: &mut Tx, cluster: &ClusterId, blueprint: &Blueprint) -> 
 /// When the database refuses.
 pub async fn observe(tx: &mut Tx, cluster: &ClusterId, fact: &NodeFact) -> Result<Option<NodeRow>, sqlx::Error> {
     let before: Option<Raw> = on_tx!(tx, connection => sqlx::query_as(
-            "SELECT name, status, health_declared, passing, observed_at_ms, observation FROM nodes \
+            "SELECT name, status, health_declared, passing, observed_at_ms, observation, holds_ms, silent FROM nodes \
              WHERE cluster_id = $1 AND name = $2 AND sequence < $3")
         .bind(cluster.to_string())
         .bind(fact.node.as_str())
@@ -119,7 +142,8 @@ pub async fn observe(tx: &mut Tx, cluster: &ClusterId, fact: &NodeFact) -> Resul
 /// When the database refuses.
 pub async fn forget(tx: &mut Tx, cluster: &ClusterId) -> Result<(), sqlx::Error> {
     on_tx!(tx, connection => sqlx::query(
-            "UPDATE nodes SET status = $2, passing = NULL, gave_up = 0, observation = NULL WHERE cluster_id = $1")
+            "UPDATE nodes SET status = $2, passing = NULL, gave_up = 0, observation = NULL, holds_ms = NULL, \
+             silent = 0 WHERE cluster_id = $1")
         .bind(cluster.to_string())
         .bind(NodeStatus::Pending.as_str())
         .execute(connection)
@@ -183,8 +207,8 @@ fn gave_up_words(name: &str, observation: Option<&str>) -> Result<String, sqlx::
     Ok(words)
 }
 
-const ALL: &str = "SELECT name, status, health_declared, passing, observed_at_ms, observation FROM nodes \
-                   WHERE cluster_id = $1 ORDER BY position";
+const ALL: &str = "SELECT name, status, health_declared, passing, observed_at_ms, observation, holds_ms, silent \
+                   FROM nodes WHERE cluster_id = $1 ORDER BY position";
 
 /// Every node of a cluster in the template's order, as the transaction sees it.
 ///

@@ -2,21 +2,24 @@
 
 use super::{from_text, to_text};
 use bigdata_chassis::{Db, Tx, on_db, on_tx};
-use bigdata_common::ClusterId;
 use bigdata_common::event::Output;
+use bigdata_common::{ClusterId, EventId};
 
-/// Stores an output in place of an earlier one of the same name.
+/// Stores an output in place of an earlier one of the same name. Events come in any order: one that was told of before the
+/// one that is stored (ids are UUIDv7) changes nothing.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn put(tx: &mut Tx, cluster: &ClusterId, output: &Output) -> Result<(), sqlx::Error> {
+pub async fn put(tx: &mut Tx, cluster: &ClusterId, event: EventId, output: &Output) -> Result<(), sqlx::Error> {
     let text = to_text(output)?;
     on_tx!(tx, connection => sqlx::query(
-            "INSERT INTO outputs (cluster_id, name, output) VALUES ($1, $2, $3) \
-             ON CONFLICT (cluster_id, name) DO UPDATE SET output = excluded.output")
+            "INSERT INTO outputs (cluster_id, name, output, event_id) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (cluster_id, name) DO UPDATE SET output = excluded.output, event_id = excluded.event_id \
+             WHERE outputs.event_id < excluded.event_id")
         .bind(cluster.to_string())
         .bind(&output.key)
         .bind(text)
+        .bind(event.to_string())
         .execute(connection)
         .await
         .map(drop))

@@ -51,6 +51,24 @@ pub async fn find(db: &Db, product: &ProductRef) -> Result<Option<Product>, sqlx
     raw.map(Raw::read).transpose()
 }
 
+/// Whether the product is there; it stays until the end of this transaction. Others may look so at the same time.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn keep(tx: &mut Tx, product: &ProductRef) -> Result<bool, sqlx::Error> {
+    let query = if tx.is_postgres() {
+        "SELECT revision FROM products WHERE name = $1 AND version = $2 FOR KEY SHARE"
+    } else {
+        "SELECT revision FROM products WHERE name = $1 AND version = $2"
+    };
+    let revision: Option<String> = on_tx!(tx, connection => sqlx::query_scalar(query)
+        .bind(product.name.as_str())
+        .bind(product.version.as_str())
+        .fetch_optional(connection)
+        .await)?;
+    Ok(revision.is_some())
+}
+
 /// The product, held by this transaction until its end.
 ///
 /// # Errors
@@ -67,19 +85,29 @@ pub async fn lock(tx: &mut Tx, product: &ProductRef) -> Result<Option<Product>, 
     raw.map(Raw::read).transpose()
 }
 
-/// Stores a product, new or changed.
+/// Stores a new product; false where there is one of its name and version, also where it was stored at the same time.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn put(tx: &mut Tx, product: &Product) -> Result<(), sqlx::Error> {
-    on_tx!(tx, connection => sqlx::query(
-            "INSERT INTO products (name, version, description, logo_url, template, template_language, options, \
-             orchestrator, reach_network, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
-             ON CONFLICT (name, version) DO UPDATE SET description = excluded.description, \
-             logo_url = excluded.logo_url, template = excluded.template, \
-             template_language = excluded.template_language, options = excluded.options, \
-             orchestrator = excluded.orchestrator, reach_network = excluded.reach_network, \
-             revision = excluded.revision")
+pub async fn insert(tx: &mut Tx, product: &Product) -> Result<bool, sqlx::Error> {
+    let query = "INSERT INTO products (name, version, description, logo_url, template, template_language, options, \
+                 orchestrator, reach_network, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+                 ON CONFLICT (name, version) DO NOTHING";
+    Ok(write(tx, query, product).await? == 1)
+}
+
+/// Stores a product that [`lock`] gave.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn update(tx: &mut Tx, product: &Product) -> Result<(), sqlx::Error> {
+    let query = "UPDATE products SET description = $3, logo_url = $4, template = $5, template_language = $6, \
+                 options = $7, orchestrator = $8, reach_network = $9, revision = $10 WHERE name = $1 AND version = $2";
+    write(tx, query, product).await.map(drop)
+}
+
+async fn write(tx: &mut Tx, query: &'static str, product: &Product) -> Result<u64, sqlx::Error> {
+    on_tx!(tx, connection => sqlx::query(query)
         .bind(product.reference.name.as_str())
         .bind(product.reference.version.as_str())
         .bind(&product.description)
@@ -92,7 +120,7 @@ pub async fn put(tx: &mut Tx, product: &Product) -> Result<(), sqlx::Error> {
         .bind(&product.revision)
         .execute(connection)
         .await
-        .map(drop))
+        .map(|result| result.rows_affected()))
 }
 
 /// Deletes a product; its clusters' revisions stay.

@@ -28,11 +28,11 @@ fn render(request: &RenderRequest) -> Result<RenderReply, String> {
     }
     let notes = Arc::new(Notes::default());
     let environment = environment(&notes, request.strict);
-    let template = environment.template_from_str(&request.source).map_err(|error| words(&error))?;
+    let template = environment.template_from_str(&request.source).map_err(|error| words(&error, &request.source))?;
     let Some(context) = &request.context else {
         return Ok(RenderReply::Rendered { document: serde_json::Value::Null, warnings: Vec::new() });
     };
-    let marked = template.render(values(context, &notes)).map_err(|error| words(&error))?;
+    let marked = template.render(values(context, &notes)).map_err(|error| words(&error, &request.source))?;
     if marked.len() > super::OUTPUT_MAX {
         return Err(format!("it renders to more than {} bytes", super::OUTPUT_MAX));
     }
@@ -71,10 +71,15 @@ fn near(text: &str, detail: &str) -> String {
     line.map(|line| format!(": {}", line.trim().chars().take(SHOWN_MAX).collect::<String>())).unwrap_or_default()
 }
 
-fn words(error: &Error) -> String {
+fn words(error: &Error, source: &str) -> String {
     let place = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
     let what = match error.kind() {
         ErrorKind::OutOfFuel => "it does too much (1,000,000 steps are allowed)".to_owned(),
+        ErrorKind::UndefinedError => match error.range().and_then(|range| source.get(range)) {
+            // In strict mode: what is missing is the whole message.
+            Some(expression) => format!("{} is not defined", shortened(expression)),
+            None => "an undefined value is used".to_owned(),
+        },
         kind => match error.detail() {
             Some(detail) => format!("{kind}: {detail}"),
             None => kind.to_string(),
@@ -83,12 +88,18 @@ fn words(error: &Error) -> String {
     format!("{place}{what}")
 }
 
+fn shortened(expression: &str) -> String {
+    const SHOWN_MAX: usize = 100;
+    expression.trim().chars().take(SHOWN_MAX).collect()
+}
+
 fn environment(notes: &Arc<Notes>, strict: bool) -> Environment<'static> {
     let mut environment = Environment::new();
     minijinja_contrib::add_to_environment(&mut environment);
     environment.set_unknown_method_callback(unknown_method_callback);
     environment.set_fuel(Some(FUEL));
-    environment.set_debug(false);
+    // Errors then know where in the source they are; nothing else of it is told.
+    environment.set_debug(true);
     environment.set_undefined_behavior(if strict { UndefinedBehavior::Strict } else { UndefinedBehavior::Lenient });
     // Any escaping but none makes what macros and `set` blocks capture known as complete.
     environment.set_auto_escape_callback(|_| AutoEscape::Custom(Cow::Borrowed("places")));

@@ -34,7 +34,7 @@ async fn ready(registry: &Harness) -> ClusterId {
 
 /// The history's sequences are without gaps; its statuses, in their order.
 async fn history(registry: &Harness, cluster: &ClusterId) -> Vec<String> {
-    let (_, list) = registry.get(&format!("/{}/events?limit=1000", cluster.dn())).await;
+    let (_, list) = registry.get(&format!("/{}/events?limit=500", cluster.dn())).await;
     let events = list["events"].as_array().unwrap().clone();
     for (index, event) in events.iter().enumerate() {
         assert_eq!(event["sequence"], json!(index + 1));

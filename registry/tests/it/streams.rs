@@ -67,6 +67,38 @@ async fn events_are_streamed_within_a_second_and_resumed_without_gaps() {
 }
 
 #[tokio::test]
+async fn what_another_replica_writes_is_streamed_within_a_second() {
+    on_every_database(async |registry| {
+        registry.product(PAIR, &pair_options(), None).await;
+        let replica = registry.replica().await;
+        let cluster = registry.launch(json!({"mem": 64})).await;
+        let mut stream = Stream::open(registry, &format!("/{}/events?after=2", cluster.dn()), None).await;
+        for sequence in 1..=5_u64 {
+            let begun = Instant::now();
+            let status = if sequence % 2 == 0 { NodeStatus::Launching } else { NodeStatus::Running };
+            replica.node(&cluster, "b", sequence, status, None).await;
+            assert_eq!(stream.next().await.1["node"], "b");
+            assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+            // The first one moves the cluster on, too.
+            if sequence == 1 {
+                assert_eq!(stream.next().await.1["kind"], "status");
+            }
+        }
+        let path = format!("{API}/{}?wait=destroyed&timeout=30", cluster.dn());
+        let wait = async { registry.request_as("ann", "user", Method::GET, &path).send().await.unwrap() };
+        let begun = Instant::now();
+        let (waited, ()) = tokio::join!(wait, async {
+            replica.delete(&format!("/{}", cluster.dn())).await;
+            let released = bigdata_common::event::Event::ClusterReleased { generation: 1, leftovers: Vec::new() };
+            replica.fact(&cluster, released).await;
+        });
+        assert_eq!(waited.headers()["x-bigdata-wait"], "met");
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn waiting_ends_with_what_is_waited_for() {
     on_every_database(async |registry| {
         registry.product(PAIR, &pair_options(), None).await;

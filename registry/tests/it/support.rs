@@ -5,9 +5,10 @@ use bigdata_chassis::bus::embedded::EmbeddedBus;
 use bigdata_chassis::http::{ROLES_HEADER, USER_HEADER};
 use bigdata_chassis::secret::Token;
 use bigdata_chassis::testing::databases;
-use bigdata_chassis::{Clock, Db, Deps, Tasks, on_db};
+use bigdata_chassis::{Clock, Db, Deps, Tasks, on_db, on_tx};
 use bigdata_common::event::{AttemptRef, Envelope, Event, NodeFact, RunRef, RunResult};
 use bigdata_common::internal::{ClusterState, NodeObservation};
+use bigdata_common::invariants::Invariants;
 use bigdata_common::status::NodeStatus;
 use bigdata_common::{AttemptId, ClusterId, EventId, Name, RunId, Timestamp};
 use bigdata_registry::{MIGRATIONS, Settings, build};
@@ -43,15 +44,15 @@ pub(crate) struct Harness {
 pub(crate) async fn on_every_database<F: AsyncFn(&Harness)>(test: F) {
     let folder = tempfile::tempdir().unwrap();
     for db in databases(folder.path(), MIGRATIONS).await {
-        let harness = Harness::start(db, folder.path().to_owned()).await;
+        let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
+        let harness = Harness::start(db, clock, folder.path().to_owned()).await;
         test(&harness).await;
         assert!(harness.tasks.shut_down(Duration::from_secs(10)).await, "the registry's tasks end");
     }
 }
 
 impl Harness {
-    async fn start(db: Db, folder: PathBuf) -> Self {
-        let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
+    async fn start(db: Db, clock: Clock, folder: PathBuf) -> Self {
         let (bus, tasks, token) = (Arc::new(EmbeddedBus::new()), Tasks::new(), Token::random());
         let deps = Deps {
             db: db.clone(),
@@ -79,9 +80,7 @@ impl Harness {
 
     /// A second registry on the same database.
     pub(crate) async fn replica(&self) -> Self {
-        let mut replica = Self::start(self.db.clone(), self.folder.clone()).await;
-        replica.clock = self.clock.clone();
-        replica
+        Self::start(self.db.clone(), self.clock.clone(), self.folder.clone()).await
     }
 
     pub(crate) fn request_as(&self, user: &str, roles: &str, method: Method, path: &str) -> reqwest::RequestBuilder {
@@ -201,6 +200,19 @@ impl Harness {
         texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect()
     }
 
+    /// What the registry finds of its invariants.
+    pub(crate) async fn invariants(&self) -> Invariants {
+        let request = self.request_as("x", "", Method::GET, "/internal/v1/invariants");
+        request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+    }
+
+    /// Changes the database behind the registry's back.
+    pub(crate) async fn execute(&self, query: &'static str) {
+        let mut tx = self.db.begin().await.unwrap();
+        on_tx!(tx, connection => sqlx::query(query).execute(connection).await.map(drop)).unwrap();
+        tx.commit().await.unwrap();
+    }
+
     /// Everything in a column.
     pub(crate) async fn texts(&self, table: &'static str, column: &'static str) -> Vec<String> {
         let query = format!("SELECT {column} FROM {table}");
@@ -222,13 +234,15 @@ pub(crate) fn node_fact(
     passing: Option<bool>,
 ) -> NodeFact {
     let gave_up = status == NodeStatus::Failed;
+    // Each node has an attempt of its own.
+    let attempt = node.bytes().fold(7_u128, |id, byte| id * 256 + u128::from(byte));
     NodeFact {
         node: node.parse::<Name>().unwrap(),
         generation,
         sequence,
         observation: NodeObservation {
             status,
-            attempt: AttemptRef { id: AttemptId(uuid::Uuid::from_u128(7)), number: 1 },
+            attempt: AttemptRef { id: AttemptId(uuid::Uuid::from_u128(attempt)), number: 1 },
             agent: "a1".to_owned(),
             host: "host1".to_owned(),
             address: "127.64.0.1".to_owned(),

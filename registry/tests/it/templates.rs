@@ -143,8 +143,13 @@ async fn undefined_values_are_told_and_strict_products_refuse_them() {
         warnings.len() == 1 && warnings[0].contains("opts['a.b']") && warnings[0].contains("instancename"),
         "{warnings:?}"
     );
-    let strict = Renderer::new(render_program(), 1).render(source, Language::Json, true, context(json!({}))).await;
-    assert!(strict.unwrap_err().to_string().contains("undefined"));
+    for (source, wanted) in [
+        (source, "line 1: opts['a.b'] is not defined"),
+        ("\"{{ opts['a.b']|default('x') }}\n{{ instancename }}\"", "line 2: instancename is not defined"),
+    ] {
+        let strict = Renderer::new(render_program(), 1).render(source, Language::Json, true, context(json!({}))).await;
+        assert_eq!(strict.unwrap_err().to_string(), wanted);
+    }
 }
 
 #[tokio::test]

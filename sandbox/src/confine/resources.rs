@@ -8,7 +8,7 @@ use crate::{Error, Limits};
 pub(crate) fn apply(limits: &Limits, not_applied: &mut Vec<String>) -> Result<(), Error> {
     let wanted = [
         ("open files", Resource::RLIMIT_NOFILE, limits.open_files),
-        ("processes", Resource::RLIMIT_NPROC, limits.processes),
+        ("processes", Resource::RLIMIT_NPROC, limits.user_processes.or(limits.processes)),
         ("core dumps", Resource::RLIMIT_CORE, limits.core_bytes),
         ("file size", Resource::RLIMIT_FSIZE, limits.file_size_bytes),
         ("stack", Resource::RLIMIT_STACK, limits.stack_bytes),

@@ -39,21 +39,20 @@ fn what_cannot_start_says_why() {
     fs::write(&script, "#!/no/such/interpreter\n").unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let cases = [
-        ("/x/y", true, "command not found: /x/y"),
-        ("no-such-command", true, "command not found in PATH: no-such-command"),
-        ("/etc/passwd", false, "cannot execute /etc/passwd"),
-        (script.to_str().unwrap(), false, "interpreter"),
+        ("/x/y", 127, "command not found: /x/y"),
+        ("no-such-command", 127, "command not found in PATH: no-such-command"),
+        ("/etc/passwd", 126, "cannot execute /etc/passwd"),
+        (script.to_str().unwrap(), 126, "interpreter"),
     ];
-    for (command, missing, text) in cases {
-        let report = place.run(&place.spec(Profile::Workload, [command]));
-        let Ending::SetupFailed { what, command_missing } = report.ending else {
-            panic!("{command}: {}", report.ending)
-        };
-        assert!(what.contains(text) && command_missing == missing, "{command}: {what}, {command_missing}");
+    for (command, code, text) in cases {
+        let ending = place.run(&place.spec(Profile::Workload, [command])).ending;
+        let found = matches!(&ending, Ending::SetupFailed { what, .. } if what.contains(text));
+        assert!(found && ending.exit_code() == code, "{command}: {ending:?}");
     }
     let mut nowhere = place.shell(Profile::Workload, "exit 0");
     nowhere.directory = "/no/such/directory".into();
-    assert!(place.run(&nowhere).ending.to_string().contains("/no/such/directory"));
+    let ending = place.run(&nowhere).ending;
+    assert!(ending.to_string().contains("/no/such/directory") && ending.exit_code() == 125, "{ending:?}");
     assert!(Spec::new(Profile::Script, [""]).command(&program()).is_err());
 }
 

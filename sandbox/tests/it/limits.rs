@@ -1,8 +1,11 @@
 //! Bounds on time, memory, files and processes.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-use bigdata_sandbox::{Ending, Profile, processes_of_uid};
+use bigdata_sandbox::{Capabilities, Cgroup, Ending, Profile, processes_of_uid};
 
 use crate::{
     Test,
@@ -16,6 +19,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("a memory bomb dies at its group's limit", memory_bomb_dies_at_its_groups_limit),
     ("files stop growing", files_stop_growing),
     ("a flood of forks is bounded and ended", flood_of_forks),
+    ("a flood of forks stays within its group's limit", flood_of_forks_in_a_group),
+    ("a user's processes count where no group counts the tree's", users_processes),
     ("the limits are the command's", limits_are_the_commands),
     ("a rendering process is shut in", rendering_process_is_shut_in),
 ];
@@ -98,6 +103,51 @@ fn flood_of_forks() {
     if is_root() {
         assert_eq!(processes_of_uid(uid).unwrap(), []);
     }
+}
+
+fn flood_of_forks_in_a_group() {
+    let place = Place::new();
+    let mut spec = place.role(Profile::Workload, ["forks"]);
+    spec.cgroup = Some(format!("bigdata-test-forks-{}", std::process::id()));
+    spec.limits.processes = Some(60);
+    let (running, started) = place.started(&spec);
+    let group = Cgroup::from_directories(started.cgroup_directories.clone());
+    if group.process_limit() != Some(60) {
+        running.control.kill().unwrap();
+        running.report();
+        return skipped("no control group counts processes here");
+    }
+    let mut most = 0;
+    until("the flood reaches its limit", || {
+        most = most.max(group.usage().unwrap().processes);
+        group.process_limit_hits() > 0
+    });
+    let begin = Instant::now();
+    running.control.kill().unwrap();
+    let report = running.report();
+    println!("a flood of {most} processes ended within {:?}", begin.elapsed());
+    assert!(most <= 60, "{most} processes");
+    assert!(report.process_limit_hits > 0 && report.survivors.is_empty(), "{report:?}");
+    assert!(started.cgroup_directories.iter().all(|directory| !directory.exists()));
+}
+
+fn users_processes() {
+    let place = Place::new();
+    let mut spec = place.spec(Profile::Workload, ["/bin/bash", "-c", "ulimit -u"]);
+    let ulimit = |spec: &bigdata_sandbox::Spec| {
+        assert_eq!(place.run(spec).ending, exited(0));
+        place.read("output").trim().to_owned()
+    };
+    let unbounded = ulimit(&spec);
+    spec.limits.processes = Some(400);
+    assert_eq!(ulimit(&spec), "400");
+    spec.limits.user_processes = Some(900);
+    assert_eq!(ulimit(&spec), "900");
+    spec.cgroup = Some(format!("bigdata-test-user-{}", std::process::id()));
+    let found = Capabilities::probe(&program()).unwrap();
+    let groups = [found.cgroup_version_1, found.cgroup_version_2];
+    let counts = groups.iter().any(|groups| groups.available && groups.explanation.contains("pids"));
+    assert_eq!(ulimit(&spec), if counts { unbounded.as_str() } else { "900" });
 }
 
 fn limits_are_the_commands() {

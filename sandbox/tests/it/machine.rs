@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bigdata_sandbox::{Capabilities, Cgroup, Profile, kill_all, processes_in_cgroup, processes_of_uid};
+use bigdata_sandbox::{
+    Capabilities, Cgroup, Profile, kill_all, processes_in_cgroup, processes_of_uid, remove_empty_groups,
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -20,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("capabilities are found by trying", capabilities_are_found_by_trying),
     ("a group is found, measured, ended and removed", group_is_found_measured_ended_and_removed),
     ("a group's leftovers end before it is used again", leftovers_end_before_a_group_is_used_again),
+    ("empty groups that were left behind are removed", empty_groups_are_removed),
     ("the processes of a user are found and ended", processes_of_a_user),
     ("a supervisor is small and quick", supervisor_is_small_and_quick),
 ];
@@ -57,6 +60,26 @@ fn group_is_found_measured_ended_and_removed() {
     for directory in group.directories() {
         let _ = fs::remove_dir(directory.parent().unwrap());
     }
+}
+
+fn empty_groups_are_removed() {
+    let place = Place::new();
+    let prefix = format!("bigdata-test-empty-{}-", std::process::id());
+    let mut spec = place.shell(Profile::Workload, "echo > ready; sleep 1000");
+    spec.cgroup = Some(format!("{prefix}busy"));
+    let (running, started) = place.started(&spec);
+    if started.cgroup_directories.is_empty() {
+        return skipped(&started.not_applied.join("; "));
+    }
+    let left: Vec<_> =
+        started.cgroup_directories.iter().map(|busy| busy.with_file_name(format!("{prefix}left"))).collect();
+    left.iter().for_each(|directory| fs::create_dir(directory).unwrap());
+    let is_meant = |name: &str| name.starts_with(&prefix);
+    assert_eq!(remove_empty_groups(is_meant, Duration::from_secs(3600)), 0, "they are too young");
+    assert_eq!(remove_empty_groups(is_meant, Duration::ZERO), left.len());
+    assert!(started.cgroup_directories.iter().all(|directory| directory.exists()), "one that is used stays");
+    running.control.kill().unwrap();
+    running.report();
 }
 
 fn leftovers_end_before_a_group_is_used_again() {

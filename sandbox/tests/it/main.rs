@@ -6,6 +6,7 @@
 mod endings;
 mod isolation;
 mod limits;
+mod loopback;
 mod machine;
 mod roles;
 mod stopping;
@@ -16,7 +17,7 @@ use std::{env, panic, process, sync::Mutex, thread, time::Instant};
 type Test = (&'static str, fn());
 
 fn tests() -> Vec<Test> {
-    [endings::TESTS, isolation::TESTS, limits::TESTS, machine::TESTS, stopping::TESTS].concat()
+    [endings::TESTS, isolation::TESTS, limits::TESTS, loopback::TESTS, machine::TESTS, stopping::TESTS].concat()
 }
 
 fn main() {

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     hint::black_box,
     io::Write,
-    net::{TcpStream, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
     os::unix::net::UnixStream,
     process::{Command, Stdio},
     thread,
@@ -24,6 +24,11 @@ pub(crate) fn play(arguments: &[String]) {
         ["sockets"] => sockets(),
         ["read", path] => println!("{}", outcome(fs::read(path))),
         ["write", path] => println!("{}", outcome(fs::write(path, "x"))),
+        ["bind", address] => {
+            println!("tcp {}", outcome(TcpListener::bind(address)));
+            println!("udp {}", outcome(UdpSocket::bind(address)));
+        }
+        ["connect", target] => println!("{}", outcome(TcpStream::connect(target))),
         ["grow", path] => grow(path),
         ["caller", spec_file] => caller(spec_file),
         ["render", what] => render(what),
@@ -83,7 +88,9 @@ fn caller(spec_file: &str) {
 }
 
 fn render(what: &str) {
-    let limits = RenderLimits { wall_clock: Duration::from_secs(1), ..RenderLimits::default() };
+    // On a busy machine the others must come to their own limit before this one.
+    let wall_clock = Duration::from_secs(if what == "wait" { 1 } else { 20 });
+    let limits = RenderLimits { wall_clock, ..RenderLimits::default() };
     let not_applied = bigdata_sandbox::restrict_self(&limits).unwrap();
     eprintln!("not applied: {not_applied:?}");
     match what {

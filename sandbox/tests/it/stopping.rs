@@ -67,6 +67,7 @@ fn stop_is_graceful() {
     let mut spec =
         place.shell(Profile::Workload, "trap 'echo bye; exit 5' INT; echo > ready; while :; do sleep 0.01; done");
     spec.stop_signal = Signal::SIGINT as i32;
+    spec.grace = Duration::from_secs(30);
     let (running, _) = place.started(&spec);
     until("the trap is set", || place.path("ready").exists());
     running.control.stop(None).unwrap();

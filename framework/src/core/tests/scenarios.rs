@@ -2,10 +2,13 @@
 
 use super::world::{World, cluster_id, cluster_state, offer, resources};
 use crate::core::output::{Call, Input};
+use crate::placement::take::{LABEL_CLUSTER, LABEL_REGISTRY};
 use bigdata_common::event::Event;
 use bigdata_common::internal::{ClusterState, Desired, EnrolRequest, NodeReport, TaskData};
 use bigdata_common::status::{ClusterStatus, NodeStatus, Termination};
-use bigdata_mesos::v1::{Offer, Operation, OperationType, Resource, Source, TaskInfo, TaskState, TaskStatus};
+use bigdata_mesos::v1::{
+    Labels, Offer, Operation, OperationType, ReservationInfo, Resource, Source, TaskInfo, TaskState, TaskStatus,
+};
 use serde_json::{Value, json};
 
 fn node() -> Value {
@@ -196,6 +199,45 @@ fn a_foreign_task_is_acknowledged_and_not_touched() {
         let calls = world.take_calls();
         assert!(matches!(calls[..], [Call::Acknowledge(_)]), "{calls:?}");
     }
+    let orphans = world.core.orphans();
+    assert_eq!(orphans.iter().map(|orphan| orphan.kind).collect::<Vec<_>>(), ["task", "task"]);
+    for orphan in orphans {
+        world.send(Input::Update(TaskStatus::new(orphan.id, TaskState::Killed)));
+    }
+    assert!(world.core.orphans().is_empty(), "what has ended is no orphan");
+}
+
+#[test]
+fn reservations_of_others_and_of_clusters_that_are_not_known_are_orphans() {
+    let mut world = World::subscribed();
+    let labelled = |registry: &str| {
+        let labels = [(LABEL_REGISTRY, registry.to_owned()), (LABEL_CLUSTER, cluster_id(9).to_string())];
+        let labels = Labels::from_iter(labels);
+        Resource::scalar("disk", 10.0).reserved(ReservationInfo::dynamic(
+            &world.core.policy.rules.role,
+            None,
+            Some(labels),
+        ))
+    };
+    let registry = world.core.policy.rules.registry.clone();
+    let entries = vec![labelled(&registry), labelled("another")];
+    offers(&mut world, vec![offer("o1", "a1", entries)]);
+    let reasons: Vec<String> = world.core.orphans().into_iter().map(|orphan| orphan.reason).collect();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.contains("the registry another")), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.contains("is not known here")), "{reasons:?}");
+}
+
+#[test]
+fn an_attempt_that_its_node_does_not_name_breaks_an_invariant() {
+    let mut world = World::subscribed();
+    placed(&mut world, json!({"a": node()}));
+    assert_eq!(world.core.invariants().violations, []);
+    let cluster = world.core.state.clusters.values_mut().next().unwrap();
+    cluster.nodes[0].task = None;
+    let violations = world.core.invariants().violations;
+    assert_eq!(violations.len(), 1, "{violations:?}");
+    assert!(violations[0].detail.contains("names None"), "{violations:?}");
 }
 
 #[test]
@@ -387,7 +429,8 @@ fn an_executor_that_does_not_end_its_node_is_ended_itself() {
             shutdowns += usize::from(matches!(call, Call::Shutdown { .. }));
         }
     }
-    assert_eq!((kills, shutdowns), (6, 5));
+    // After 0, 5 and 15 seconds; after 35 it has had its time.
+    assert_eq!((kills, shutdowns), (3, 1));
     assert!(!released(&world), "only a confirmed end is one");
 }
 

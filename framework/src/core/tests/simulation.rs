@@ -82,6 +82,7 @@ impl Simulation {
             }
         }
         self.events_seen = self.world.events.len();
+        assert_eq!(self.world.core.invariants().violations, []);
         let mut addresses = BTreeSet::new();
         for (id, task) in &self.master.tasks {
             let known = self.world.memory.tasks.get(&id.parse::<AttemptId>().unwrap());

@@ -86,7 +86,7 @@ impl Driver {
     /// Finds the leader and opens the stream.
     async fn connect(&mut self) -> Result<Response, String> {
         loop {
-            let url = self.masters.url();
+            let url = self.masters.locate().await?;
             let info = self.settings.framework_info.clone();
             let subscribe = call::scheduler::subscribe(info, self.settings.suppressed_roles.clone());
             let sending = self.shared.post(url.clone(), &subscribe).send();
@@ -98,7 +98,7 @@ impl Driver {
             if response.status() == StatusCode::TEMPORARY_REDIRECT {
                 let location = response.headers().get("Location");
                 let location = location.and_then(|value| value.to_str().ok()).unwrap_or("");
-                if self.masters.redirect(location) {
+                if self.masters.redirect(&url, location) {
                     continue;
                 }
                 return Err(self.useless(&format!("{url} sends on to '{location}'")));

@@ -3,6 +3,7 @@
 mod calls;
 mod driver;
 mod master;
+mod zookeeper;
 
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -23,7 +24,8 @@ const EVENT_QUEUE: usize = 256;
 /// What a scheduler's client needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `http://host:port` of every master; one that does not lead sends on to the one that does.
+    /// `http://host:port` of every master (one that does not lead sends on to the one that does), or, alone, the
+    /// ZooKeeper ensemble by which masters elect their leader: `zk://[user:password@]host:port[,host:port…]/path`.
     pub masters: Vec<String>,
     /// With the id from the last time, if there was one.
     pub framework_info: FrameworkInfo,
@@ -76,6 +78,9 @@ pub enum StartError {
     /// There is no master to call.
     #[error("no master is given")]
     NoMaster,
+    /// The address of an ensemble is not of its form.
+    #[error("'{0}' is not of the form zk://host:port,host:port/path")]
+    NotAnEnsemble(String),
     /// A master's address is no URL.
     #[error("'{0}' is not the http or https URL of a master")]
     NotAUrl(String),
@@ -114,6 +119,11 @@ impl Events {
     /// The next event; `None` once the subscription is over for good.
     pub async fn next(&mut self) -> Option<Event> {
         self.0.recv().await
+    }
+
+    /// The next event, if it is there already.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.0.try_recv().ok()
     }
 }
 

@@ -48,9 +48,8 @@ impl Agent {
         } else {
             self.deliver(&key, effects);
         }
-        let killed = |task: &&super::Task| belongs(task, &key) && task.kill().is_some() && !task.state().is_terminal();
-        for task in self.tasks.values().filter(killed) {
-            let task_key = (task.framework_id().clone(), task.info().task_id.clone());
+        let killed = |task: &super::Task| task.kill().is_some() && !task.state().is_terminal();
+        for (task_key, _) in self.tasks.of(&key).filter(|(_, task)| killed(task)) {
             self.ask_to_kill(&key, &task_key, effects);
         }
         Ok(())
@@ -81,7 +80,9 @@ impl Agent {
 
     /// Tasks that the executor has, whatever this agent remembers of telling it.
     fn note_arrived(&mut self, key: &ExecutorKey, arrived: &[TaskInfo]) {
-        for task in self.tasks.values_mut().filter(|task| belongs(task, key)) {
+        let tasks: Vec<super::TaskKey> = self.tasks.of(key).map(|(key, _)| key).collect();
+        for task in tasks {
+            let Some(task) = self.tasks.get_mut(&task) else { continue };
             task.delivered = arrived.iter().any(|one| one.task_id == task.info().task_id);
         }
     }

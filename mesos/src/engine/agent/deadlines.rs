@@ -15,29 +15,25 @@ impl Agent {
     /// When [`expire`](Self::expire) next has something to do.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         let waiting = self.waiting();
-        let executors = self.executors.iter().filter(|(id, _)| !waiting.contains(id.as_str()));
+        let executors = self.executors.iter().filter(|(id, _)| !waiting.contains(id));
         let executors = executors.filter_map(|(_, executor)| executor.deadline());
         let tasks = self.tasks.values().filter_map(super::Task::retry_at);
         executors.chain(tasks).chain(self.operations.deadline()).min()
     }
 
     /// Ended executors whose sandboxes are kept for as long as it takes until their tasks are acknowledged.
-    ///
-    /// This is asked after every step, so that executors and tasks are gone through once, however many there are.
     fn waiting(&self) -> HashSet<&str> {
-        let ended = || self.executors.iter().filter(|(_, executor)| executor.is_ended());
-        if ended().next().is_none() {
-            return HashSet::new();
-        }
-        let living: HashSet<_> = self.executors().map(Executor::name).collect();
-        let with_tasks: HashSet<_> =
-            self.tasks.values().map(|task| (task.framework_id().as_str(), task.executor_id().as_str())).collect();
-        let waits = |key: &(&str, &str)| with_tasks.contains(key) && !living.contains(key);
-        ended().filter(|(_, executor)| waits(&executor.name())).map(|(id, _)| id.as_str()).collect()
+        let ended = self.executors.iter().filter(|(_, executor)| executor.is_ended());
+        ended.filter(|(_, executor)| self.is_kept_for_tasks(executor)).map(|(id, _)| id).collect()
+    }
+
+    fn is_kept_for_tasks(&self, ended: &Executor) -> bool {
+        let key = ended.key();
+        self.tasks.has(&key) && self.executor(&key).is_none()
     }
 
     pub(crate) fn expire(&mut self, effects: &mut Effects) {
-        for (key, task) in &mut self.tasks {
+        for (key, task) in self.tasks.iter_mut() {
             if let Some(status) = task.retell(effects.now.elapsed) {
                 effects.notify(Notice::Update(key.0.clone(), Box::new(status)));
             }
@@ -45,7 +41,7 @@ impl Agent {
         self.operations.expire(self.config.timing.status_retry, effects);
         let due = |one: &super::Executor| one.deadline().is_some_and(|at| effects.is_past(at));
         let due = self.executors.iter().filter(|(_, executor)| due(executor));
-        let due: Vec<String> = due.map(|(id, _)| id.clone()).collect();
+        let due: Vec<String> = due.map(|(id, _)| id.to_owned()).collect();
         for container_id in due {
             self.executor_due(&container_id, effects);
         }

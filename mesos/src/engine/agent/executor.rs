@@ -48,16 +48,6 @@ impl Executor {
         }
     }
 
-    /// Its framework's id and its own.
-    pub(crate) fn name(&self) -> (&str, &str) {
-        (self.record.framework_id.as_str(), self.record.info.executor_id.as_str())
-    }
-
-    /// Whether it is the one of that name.
-    pub(crate) fn is(&self, key: &ExecutorKey) -> bool {
-        self.record.info.executor_id == key.executor_id && self.record.framework_id == key.framework_id
-    }
-
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended { .. })
     }

@@ -1,8 +1,8 @@
 //! What happens to executors' processes, and what ends them.
 
 use super::executor::{Cause, Executor, Phase};
-use super::task::agent_status;
-use super::{Agent, TaskKey, belongs};
+use super::task::{Task, agent_status};
+use super::{Agent, TaskKey};
 use crate::engine::effects::{Effects, ExecutorKey, Notice, Output};
 use crate::engine::records::{Process, executor_key, task_key};
 use crate::v1::executor::{Event, EventType};
@@ -54,7 +54,6 @@ impl Agent {
             effects.emit(Output::Close(connection));
         }
         executor.record.ended = true;
-        executor.phase = Phase::Ended { remove_at: effects.after(self.config.timing.sandbox_retention) };
         effects.put(executor_key(container_id), &executor.record);
         self.pool.give(&used);
         effects.notify(Notice::Freed);
@@ -64,6 +63,7 @@ impl Agent {
             reason: Reason::ExecutorTerminated,
             message: exit_message(status),
         });
+        self.executors.set_ended(container_id, effects.after(self.config.timing.sandbox_retention));
         for task in self.living_tasks(&key) {
             self.end_task(&task, cause.state, cause.reason, &cause.message, effects);
         }
@@ -79,9 +79,8 @@ impl Agent {
     }
 
     fn living_tasks(&self, executor: &ExecutorKey) -> Vec<TaskKey> {
-        let own = self.tasks.iter().filter(|(_, task)| belongs(task, executor));
-        let living = own.filter(|(_, task)| !task.state().is_terminal());
-        living.map(|(key, _)| key.clone()).collect()
+        let living = self.tasks.of(executor).filter(|(_, task)| !task.state().is_terminal());
+        living.map(|(key, _)| key).collect()
     }
 
     /// Ends a task by a status of the agent's own.
@@ -163,13 +162,12 @@ impl Agent {
 
     /// Forgets the tasks of a removed framework, except those that still use resources.
     fn forget_tasks(&mut self, framework_id: &FrameworkId, effects: &mut Effects) {
-        self.tasks.retain(|key, task| {
-            let keep = key.0 != *framework_id || !task.state().is_terminal();
-            if !keep {
-                effects.delete(task_key(&key.0, &key.1));
-            }
-            keep
-        });
+        let over = |(key, task): &(&TaskKey, &Task)| key.0 == *framework_id && task.state().is_terminal();
+        let over: Vec<TaskKey> = self.tasks.iter().filter(over).map(|(key, _)| key.clone()).collect();
+        for key in over {
+            self.tasks.remove(&key);
+            effects.delete(task_key(&key.0, &key.1));
+        }
         let alive = self.executors().any(|one| one.record.framework_id == *framework_id);
         if !alive {
             self.frameworks.remove(framework_id);
@@ -180,13 +178,12 @@ impl Agent {
     pub(super) fn stop_if_unused(&mut self, key: &ExecutorKey, effects: &mut Effects) {
         let ended: Vec<String> = self
             .executors
-            .iter()
-            .filter(|(_, executor)| executor.is(key))
+            .ended(key)
             .filter(|(_, executor)| match executor.phase {
                 Phase::Ended { remove_at } => effects.is_past(remove_at),
                 _ => false,
             })
-            .map(|(id, _)| id.clone())
+            .map(|(id, _)| id.to_owned())
             .collect();
         for container_id in ended {
             self.remove_sandbox(&container_id, effects);
@@ -198,7 +195,7 @@ impl Agent {
         let Some(executor) = self.executors.get(container_id) else { return false };
         let key = executor.key();
         let live_again = self.executor(&key).is_some();
-        if !live_again && self.tasks.values().any(|task| belongs(task, &key)) {
+        if !live_again && self.tasks.has(&key) {
             return false;
         }
         if let Some(executor) = self.executors.remove(container_id) {

@@ -6,6 +6,7 @@
 mod api;
 mod deadlines;
 pub(crate) mod executor;
+mod index;
 mod lifecycle;
 mod operations;
 mod recovery;
@@ -14,6 +15,7 @@ pub(crate) mod task;
 use std::collections::BTreeMap;
 
 use executor::{Executor, Phase};
+use index::{Executors, Tasks};
 use task::Task;
 
 use super::effects::{Config, Effects, ExecutorKey, Notice, Output, VolumeLink};
@@ -34,9 +36,8 @@ pub(crate) type TaskKey = (FrameworkId, TaskId);
 pub(crate) struct Agent {
     config: Config,
     pub(crate) pool: Pool,
-    /// By container id. An executor's id may be used again once the former one has ended.
-    executors: BTreeMap<String, Executor>,
-    tasks: BTreeMap<TaskKey, Task>,
+    executors: Executors,
+    tasks: Tasks,
     operations: operations::Statuses,
     /// What subscribing executors are told of their frameworks.
     frameworks: BTreeMap<FrameworkId, FrameworkInfo>,
@@ -47,8 +48,8 @@ impl Agent {
         Agent {
             config,
             pool,
-            executors: BTreeMap::new(),
-            tasks: BTreeMap::new(),
+            executors: Executors::default(),
+            tasks: Tasks::default(),
             operations: operations::Statuses::default(),
             frameworks: BTreeMap::new(),
         }
@@ -64,17 +65,16 @@ impl Agent {
 
     /// The executors whose processes have not ended.
     pub(crate) fn executors(&self) -> impl Iterator<Item = &Executor> {
-        self.executors.values().filter(|executor| !executor.is_ended())
+        self.executors.iter().map(|(_, executor)| executor).filter(|executor| !executor.is_ended())
     }
 
     /// The living executor of that name.
     pub(crate) fn executor(&self, key: &ExecutorKey) -> Option<&Executor> {
-        self.executors().find(|executor| executor.is(key))
+        self.executors.living(key)
     }
 
     fn executor_mut(&mut self, key: &ExecutorKey) -> Option<&mut Executor> {
-        let mut executors = self.executors.values_mut();
-        executors.find(|executor| !executor.is_ended() && executor.is(key))
+        self.executors.living_mut(key)
     }
 
     /// The framework has subscribed, or changed.
@@ -139,9 +139,8 @@ impl Agent {
         let Some(executor) = self.executor(key) else { return };
         let Phase::Running { connection: Some(connection) } = executor.phase else { return };
         let container = executor.record.clone();
-        let waiting = |task: &Task| belongs(task, key) && !task.delivered && task.state() == TaskState::Staging;
-        let waiting: Vec<TaskKey> =
-            self.tasks.iter().filter(|(_, task)| waiting(task)).map(|(key, _)| key.clone()).collect();
+        let waiting = |task: &Task| !task.delivered && task.state() == TaskState::Staging;
+        let waiting: Vec<TaskKey> = self.tasks.of(key).filter(|(_, task)| waiting(task)).map(|(key, _)| key).collect();
         for task_key in waiting {
             let Some(task) = self.tasks.get_mut(&task_key) else { continue };
             if task.kill().is_some() {

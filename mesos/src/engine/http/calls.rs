@@ -7,18 +7,17 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::stream::EventStream;
 use super::{Body, Gate, text};
+use crate::engine::backlog;
 use crate::engine::effects::{Answer, Input, Refusal};
 use crate::engine::shell::Message;
 use crate::v1::{executor, scheduler};
 use crate::{MAX_MESSAGE_BYTES, PROTOBUF, STREAM_ID};
 
-/// Events that a subscriber has not read; more, and it is cut off.
-const STREAM_QUEUE: usize = 1024;
 /// How long a body may take to arrive.
 const BODY_LIMIT: Duration = Duration::from_secs(30);
 
@@ -99,7 +98,7 @@ async fn subscribed(
     connection: crate::engine::effects::Connection,
     input: Input,
 ) -> Result<Response<Body>, Refusal> {
-    let (sender, events) = mpsc::channel(STREAM_QUEUE);
+    let (sender, events) = backlog::channel();
     // From now on its end is told, even if the caller goes away before the answer.
     let stream = EventStream::new(events, connection, gate.messages.clone());
     let (reply, answer) = oneshot::channel::<Answer>();

@@ -8,19 +8,20 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::sync::mpsc;
 
+use crate::engine::backlog::Records;
 use crate::engine::effects::{Connection, Input};
 use crate::engine::shell::Message;
 
 /// Ends when the shell drops the sender; says so to the shell when the other side is gone.
 #[derive(Debug)]
 pub(super) struct EventStream {
-    events: mpsc::Receiver<Bytes>,
+    events: Records,
     connection: Connection,
     messages: mpsc::Sender<Message>,
 }
 
 impl EventStream {
-    pub(super) fn new(events: mpsc::Receiver<Bytes>, connection: Connection, messages: mpsc::Sender<Message>) -> Self {
+    pub(super) fn new(events: Records, connection: Connection, messages: mpsc::Sender<Message>) -> Self {
         EventStream { events, connection, messages }
     }
 }
@@ -33,7 +34,7 @@ impl Body for EventStream {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let record = self.events.poll_recv(context);
+        let record = self.events.poll_next(context);
         record.map(|record| record.map(|record| Ok(Frame::data(record))))
     }
 }

@@ -1,0 +1,238 @@
+//! Several replicas on one Postgres: one drives, and takes over when the other is dead, stopped or cut off.
+
+use crate::Test;
+use crate::support::{Built, PATIENCE, World, block_on, is_alive, until};
+use bigdata_chassis::http::InternalClient;
+use bigdata_chassis::secret::Token;
+use bigdata_chassis::{Db, on_db, on_tx};
+use bigdata_common::ClusterId;
+use bigdata_common::api::cluster::LogPage;
+use bigdata_common::event::Output;
+use bigdata_common::internal::RunRequest;
+use bigdata_common::invariants::Invariants;
+use bigdata_common::{OperationId, Principal, Role};
+use bigdata_orchestrator::Settings;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::time::{Duration, Instant};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a stopped replica's script ends before its claim lapses, and the zombie writes nothing", stopped),
+    ("a killed replica's run is taken over soon after its claim has lapsed", killed),
+    ("a replica that cannot renew its claim ends its script before it lapses", cut_off),
+    ("an attempt whose claim was taken reaches nothing", taken),
+    ("any replica cancels and answers for the run of another", any_replica),
+];
+
+const HOUR_MS: u64 = 3_600_000;
+const LEASE_MS: u64 = 5_000;
+/// In its first attempt it calls a node again and again, whatever signals come.
+const SCRIPT: &str = "#!/bin/sh\necho \"attempt $BIGDATA_ATTEMPT\"\n[ $BIGDATA_ATTEMPT = 1 ] || exit 0\ntrap '' TERM\n\
+                      echo \"pid $$\"\nwhile :; do bigdata role call POST /v1/nodes/mysql0/start; done";
+
+/// The registry wants a run, and says so to nobody.
+fn want_silently(world: &World, cluster: &ClusterId) {
+    let deadline = bigdata_chassis::Clock::system().now().plus_millis(120_000);
+    let (operation, action) = (OperationId(uuid::Uuid::now_v7()), "start".into());
+    world.change(cluster, |it| {
+        it.state.run = Some(RunRequest { operation, action, required: true, deadline, event: None });
+    });
+}
+
+async fn second(world: &World, lease_ms: u64) -> Built {
+    let work_dir = world.seat.folder.join("second");
+    world
+        .seat
+        .build(|settings| {
+            settings.work_dir = work_dir;
+            settings.reconcile_interval_ms = HOUR_MS;
+            settings.lease_ms = lease_ms;
+        })
+        .await
+}
+
+/// A process of its own that drives this cluster's run, and then the world's replica beside it.
+async fn driven_elsewhere(world: &mut World, cluster: &ClusterId) -> std::process::Child {
+    assert!(world.built.tasks.shut_down(PATIENCE).await);
+    want_silently(world, cluster);
+    let other = world.seat.elsewhere(LEASE_MS);
+    let db = world.seat.database().await;
+    let cluster = cluster.to_string();
+    until("the other's claim", async || {
+        let claims: i64 = on_db!(db, pool => sqlx::query_scalar("SELECT COUNT(*) FROM leases WHERE cluster = $1")
+            .bind(cluster.as_str())
+            .fetch_one(pool)
+            .await)
+        .unwrap();
+        (claims == 1).then_some(())
+    })
+    .await;
+    let work_dir = world.seat.folder.join("second");
+    let change = |settings: &mut Settings| {
+        settings.work_dir = work_dir;
+        settings.concurrency = 1;
+        settings.reconcile_interval_ms = HOUR_MS;
+    };
+    world.rebuild(change).await;
+    other
+}
+
+fn calls(world: &World) -> usize {
+    world.surroundings.forwarded.lock().unwrap().len()
+}
+
+async fn sql(db: &Db, statement: &'static str) {
+    let mut tx = db.begin().await.unwrap();
+    on_tx!(tx, connection => sqlx::query(statement).execute(connection).await.map(drop)).unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn invariants(url: &str, world: &World) -> Invariants {
+    let client = InternalClient::new(url.to_owned(), Token::from_text(&world.seat.token)).unwrap();
+    client.get("/internal/v1/invariants").await.unwrap()
+}
+
+async fn last_line(world: &World, cluster: &ClusterId) -> (u64, String) {
+    world.log(cluster).await.pop().map(|line| (line.sequence, line.line)).unwrap()
+}
+
+fn stopped() {
+    block_on(async {
+        let Some(mut world) = World::on_postgres(|_| {}).await else { return };
+        let cluster = world.cluster(1, SCRIPT);
+        let mut other = driven_elsewhere(&mut world, &cluster).await;
+        let other_pid = Pid::from_raw(i32::try_from(other.id()).unwrap());
+        let pid: i32 = world.line(&cluster, "pid ").await.parse().unwrap();
+        until("calls of the script", async || (calls(&world) > 3).then_some(())).await;
+        let begin = Instant::now();
+        kill(other_pid, Signal::SIGSTOP).unwrap();
+        until("the end of the stopped replica's script", async || (!is_alive(pid)).then_some(())).await;
+        assert!(begin.elapsed() < Duration::from_millis(LEASE_MS), "{:?}", begin.elapsed());
+
+        world.line(&cluster, "attempt 2").await;
+        let took = begin.elapsed();
+        println!("a stopped replica's run was begun again after {} ms, its lease is {LEASE_MS} ms", took.as_millis());
+        assert!(took >= Duration::from_millis(LEASE_MS - 1_000) && took < Duration::from_millis(LEASE_MS + 10_000));
+        world.line(&cluster, "start succeeded").await;
+        let (before, calls_before) = (last_line(&world, &cluster).await, calls(&world));
+
+        // The zombie wakes up; it is past all that it had in hand when it has done something else.
+        let busy = world.cluster(3, "#!/bin/sh\necho busy; sleep 1000");
+        world.want(&busy, "start", true, 120_000).await;
+        world.line(&busy, "busy").await;
+        let next = world.cluster(2, "#!/bin/sh\necho \"of $PATH\"");
+        kill(other_pid, Signal::SIGCONT).unwrap();
+        want_silently(&world, &next);
+        let path = world.line(&next, "of ").await;
+        assert!(path.contains("/work/bin"), "{path}");
+        assert_eq!((last_line(&world, &cluster).await, calls(&world)), (before, calls_before));
+        assert_eq!(invariants(&world.built.url, &world).await.violations, []);
+        other.kill().unwrap();
+        other.wait().unwrap();
+        world.want_nothing(&busy).await;
+        world.end().await;
+    });
+}
+
+fn killed() {
+    block_on(async {
+        let Some(mut world) = World::on_postgres(|_| {}).await else { return };
+        for (number, machine_is_known) in [(1, true), (2, false)] {
+            let cluster = world.cluster(number, SCRIPT);
+            let mut other = driven_elsewhere(&mut world, &cluster).await;
+            let pid: i32 = world.line(&cluster, "pid ").await.parse().unwrap();
+            other.kill().unwrap();
+            other.wait().unwrap();
+            let begin = Instant::now();
+            if !machine_is_known {
+                // As if it had been on another machine, where nobody sees that it is dead.
+                let statement = "UPDATE leases SET owner = 'elsewhere|1|1|1' WHERE cluster LIKE '%2'";
+                sql(&world.seat.database().await, statement).await;
+            }
+            world.line(&cluster, "attempt 2").await;
+            let took = begin.elapsed();
+            println!(
+                "a killed replica's run was begun again after {} ms (seen as dead: {machine_is_known})",
+                took.as_millis()
+            );
+            assert!(took < Duration::from_millis(LEASE_MS + 10_000), "{took:?}");
+            assert!(machine_is_known || took > Duration::from_millis(LEASE_MS - 2_000), "{took:?}");
+            assert!(!is_alive(pid));
+            world.line(&cluster, "start succeeded").await;
+            world.change(&cluster, |it| it.state.run = None);
+        }
+        world.end().await;
+    });
+}
+
+fn cut_off() {
+    block_on(async {
+        let Some(world) = World::on_postgres(|settings| settings.lease_ms = LEASE_MS).await else { return };
+        let cluster = world.cluster(1, SCRIPT);
+        want_silently(&world, &cluster);
+        let pid: i32 = world.line(&cluster, "pid ").await.parse().unwrap();
+        let db = world.seat.database().await;
+        let mut tx = db.begin().await.unwrap();
+        on_tx!(tx, connection => sqlx::query("LOCK TABLE leases IN ACCESS EXCLUSIVE MODE").execute(connection).await.map(drop))
+            .unwrap();
+        let begin = Instant::now();
+        until("the end of the script", async || (!is_alive(pid)).then_some(())).await;
+        println!("a replica without its database ended its script after {} ms", begin.elapsed().as_millis());
+        assert!(begin.elapsed() < Duration::from_millis(LEASE_MS), "{:?}", begin.elapsed());
+        drop(tx);
+        world.line(&cluster, "attempt 2").await;
+        world.line(&cluster, "start succeeded").await;
+        world.end().await;
+    });
+}
+
+fn taken() {
+    block_on(async {
+        let Some(world) = World::on_postgres(|settings| settings.lease_ms = 60_000).await else { return };
+        let cluster = world.cluster(1, SCRIPT);
+        want_silently(&world, &cluster);
+        let pid: i32 = world.line(&cluster, "pid ").await.parse().unwrap();
+        until("calls of the script", async || (calls(&world) > 3).then_some(())).await;
+        sql(&world.seat.database().await, "UPDATE leases SET owner = 'elsewhere|1|1|1'").await;
+        // What was on its way already is not called back.
+        let (begin, before, calls_before) = (Instant::now(), last_line(&world, &cluster).await.0, calls(&world));
+        until("the end of the script", async || (!is_alive(pid)).then_some(())).await;
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        assert!(calls(&world) <= calls_before + 1, "{} calls after {calls_before}", calls(&world));
+        assert_eq!(last_line(&world, &cluster).await.0, before);
+        sql(&world.seat.database().await, "UPDATE leases SET until_ms = 1").await;
+        world.line(&cluster, "start succeeded").await;
+        world.end().await;
+    });
+}
+
+fn any_replica() {
+    block_on(async {
+        let Some(world) = World::on_postgres(|settings| settings.reconcile_interval_ms = HOUR_MS).await else { return };
+        let other = second(&world, 15_000).await;
+        let script = "#!/bin/sh\ntrap '' TERM\nbigdata role call POST /v1/output '{\"key\":\"a\",\"value\":\"b\"}'\n\
+                      echo \"pid $$\"; sleep 1000";
+        let cluster = world.cluster(1, script);
+        world.want(&cluster, "start", true, 60_000).await;
+        let pid: i32 = world.line(&cluster, "pid ").await.parse().unwrap();
+
+        let client = InternalClient::new(other.url.clone(), Token::from_text(&world.seat.token)).unwrap();
+        let outputs: Vec<Output> = client.get(&format!("/internal/v1/clusters/{cluster}/outputs")).await.unwrap();
+        assert_eq!(outputs[0].key, "a");
+        let ann = client.on_behalf_of(&Principal { user: "ann".parse().unwrap(), roles: [Role::User].into() });
+        let page: LogPage = ann.get(&World::log_path(&cluster)).await.unwrap();
+        assert!(page.lines.iter().any(|line| line.line == format!("pid {pid}")));
+        let found = invariants(&other.url, &world).await;
+        assert_eq!((found.checked.len(), found.violations), (5, vec![]));
+
+        let begin = Instant::now();
+        world.change(&cluster, |it| it.state.run = None);
+        World::hint_at(&other, &cluster).await;
+        until("the end of the script", async || (!is_alive(pid)).then_some(())).await;
+        println!("a run was cancelled through another replica after {} ms", begin.elapsed().as_millis());
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        world.line(&cluster, "start was cancelled").await;
+        assert!(other.tasks.shut_down(PATIENCE).await);
+        world.end().await;
+    });
+}

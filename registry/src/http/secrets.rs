@@ -1,0 +1,44 @@
+//! `GET …/{n}/secrets`: what stands masked everywhere else, for the cluster's owner.
+
+use super::path::{self, ClusterPath, unknown_cluster};
+use crate::cluster::course::Course;
+use crate::launch::secret_place;
+use crate::registry::Registry;
+use crate::store;
+use actix_web::HttpResponse;
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::web::Data;
+use bigdata_chassis::http::{ApiError, Caller};
+use bigdata_common::ClusterId;
+use bigdata_common::api::cluster::SecretList;
+use bigdata_common::internal::Secrets;
+use indexmap::IndexMap;
+
+/// The cluster's history says first that they were shown, and to whom.
+pub(super) async fn show(
+    registry: Data<Registry>,
+    caller: Caller,
+    path: ClusterPath,
+) -> Result<HttpResponse, ApiError> {
+    let id = path::cluster_id(&caller, &path)?;
+    let secrets = open(&registry, &id).await?;
+    let mut tx = registry.db.begin().await?;
+    let held = store::clusters::lock(&mut tx, &id).await?;
+    let held = held.ok_or_else(|| unknown_cluster(&id.dn().to_string()))?;
+    let mut course = Course::new(&mut tx, held, registry.clock.now());
+    course.log("operation", None, format!("secrets were shown to {}", caller.0.user)).await?;
+    course.store().await?;
+    tx.commit().await?;
+    registry.changed(&id);
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(SecretList { secrets }))
+}
+
+/// The values of a cluster's secret options.
+pub(super) async fn open(registry: &Registry, cluster: &ClusterId) -> Result<Secrets, ApiError> {
+    let mut opened = IndexMap::new();
+    for (name, sealed) in store::clusters::secrets(&registry.db, cluster).await? {
+        let value = registry.vault.open(&secret_place(cluster, &name), &sealed).map_err(ApiError::internal)?;
+        opened.insert(name, value);
+    }
+    Ok(Secrets(opened))
+}
