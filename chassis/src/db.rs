@@ -7,9 +7,12 @@
 //!
 //! SQLite has one writing connection (a plain `BEGIN` that upgrades fails under load), WAL and synchronous FULL.
 
+mod postgres;
+
+use postgres::Watch;
 use serde::Deserialize;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::PgPool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Postgres, Sqlite, Transaction};
 use std::str::FromStr;
@@ -19,6 +22,8 @@ use tokio::sync::Notify;
 
 /// The longest wait for a connection: past it the caller is told that the service is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest wait for a word of the database that it is there.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
 
 static MESSAGING_POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 static MESSAGING_SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -84,6 +89,7 @@ impl OpenError {
 #[derive(Debug, Clone)]
 pub struct Db {
     engine: Engine,
+    watch: Option<Arc<Watch>>,
     outbox_hint: Arc<Notify>,
 }
 
@@ -168,10 +174,11 @@ impl Db {
         migrations: Migrations,
     ) -> Result<Self, OpenError> {
         let url = settings.url.as_str();
-        let engine = if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            Engine::Postgres(open_postgres(settings, service).await?)
+        let (engine, watch) = if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            let (pool, watch) = postgres::open(settings, service).await?;
+            (Engine::Postgres(pool), Some(Arc::new(watch)))
         } else if url.starts_with("sqlite:") {
-            open_sqlite(url).await?
+            (open_sqlite(url).await?, None)
         } else {
             return Err(OpenError::UnknownEngine);
         };
@@ -187,7 +194,7 @@ impl Db {
                 }
             }
         }
-        Ok(Self { engine, outbox_hint: Arc::new(Notify::new()) })
+        Ok(Self { engine, watch, outbox_hint: Arc::new(Notify::new()) })
     }
 
     /// The engine, for [`on_db!`](crate::on_db).
@@ -213,15 +220,30 @@ impl Db {
         Ok(Tx { inner, outbox_hint: Arc::clone(&self.outbox_hint), wakes_outbox: false })
     }
 
-    /// How many events wait in the outbox; also tells whether the database answers.
+    /// How many events wait in the outbox; also tells whether the database answers, within a second, however busy the
+    /// service's own connections are.
     ///
     /// # Errors
     /// When it does not.
     pub async fn waiting_events(&self) -> Result<u32, sqlx::Error> {
-        let count: i64 = crate::on_db!(self, pool => sqlx::query_scalar("SELECT COUNT(*) FROM outbox")
-            .fetch_one(pool)
-            .await)?;
+        let asking = async {
+            match &self.watch {
+                Some(watch) => watch.waiting_events().await,
+                None => crate::on_db!(self, pool => sqlx::query_scalar(postgres::WAITING).fetch_one(pool).await),
+            }
+        };
+        let silent = || std::io::Error::new(std::io::ErrorKind::TimedOut, "the database does not answer within 1 s");
+        let count = tokio::time::timeout(LOOK_LIMIT, asking).await.map_err(|_| sqlx::Error::Io(silent()))??;
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// How many things a service may do at a time on the database, so that the other half of its connections is left to
+    /// requests. SQLite writes one after the other.
+    pub(crate) fn concurrency(&self) -> usize {
+        match &self.engine {
+            Engine::Postgres(pool) => usize::try_from(pool.options().get_max_connections() / 2).unwrap_or(1).max(1),
+            Engine::Sqlite { .. } => 1,
+        }
     }
 
     /// Open connections.
@@ -236,6 +258,9 @@ impl Db {
 
     /// Closes every connection, so that SQLite folds its log into the file.
     pub async fn close(&self) {
+        if let Some(watch) = &self.watch {
+            watch.close().await;
+        }
         match &self.engine {
             Engine::Postgres(pool) => pool.close().await,
             Engine::Sqlite { read, write } => {
@@ -277,22 +302,6 @@ fn tolerant(migrator: &'static Migrator) -> Migrator {
     let mut migrator = Migrator { migrations: migrator.migrations.clone(), ..Migrator::DEFAULT };
     migrator.set_ignore_missing(true);
     migrator
-}
-
-async fn open_postgres(settings: &DatabaseSettings, schema: &'static str) -> Result<PgPool, sqlx::Error> {
-    let options = PgConnectOptions::from_str(&settings.url)?.options([
-        ("search_path", schema),
-        // A replica that stands still in the middle of a transaction loses it, and its locks.
-        ("idle_in_transaction_session_timeout", "5s"),
-        ("lock_timeout", "10s"),
-    ]);
-    let pool = PgPoolOptions::new()
-        .max_connections(settings.connections.max(2))
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options)
-        .await?;
-    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {schema}"))).execute(&pool).await?;
-    Ok(pool)
 }
 
 async fn open_sqlite(url: &str) -> Result<Engine, sqlx::Error> {

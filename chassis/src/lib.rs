@@ -8,6 +8,7 @@
 
 pub mod bus;
 pub mod clock;
+mod condition;
 pub mod db;
 pub mod http;
 pub mod measures;

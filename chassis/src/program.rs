@@ -29,8 +29,9 @@ use tokio::signal::unix::{SignalKind, signal};
 const SECTIONS: &[&str] = &["database", "bus", "log", "internal", "registry", "framework", "orchestrator", "gateway"];
 /// The longest that the work may take to end.
 const END_LIMIT: Duration = Duration::from_secs(20);
-/// How often it is looked whether database and bus answer.
-const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// How often it is looked whether database and bus answer. A look has a limit of its own: what is wrong is told within
+/// twice as long.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// The longest wait between two tries to open the database.
 const OPEN_BACKOFF_MAX: Duration = Duration::from_secs(5);
 

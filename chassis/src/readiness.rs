@@ -29,6 +29,11 @@ impl Readiness {
         self.lock().clone()
     }
 
+    /// Whether the process waits for `what`.
+    pub fn lacks(&self, what: &str) -> bool {
+        self.lock().contains_key(what)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,6 +8,10 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// The header that says on behalf of which attempt of which run the orchestrator calls a node: `RUN.ATTEMPT`. The gateway
+/// passes it on from the orchestrator alone; an executor refuses attempts that were overtaken.
+pub const RUN_ATTEMPT_HEADER: &str = "bigdata-run-attempt";
+
 /// One revision of a cluster, immutable. Registry: `GET /internal/v1/clusters/{id}/revisions/{revision}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Specification {

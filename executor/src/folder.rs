@@ -1,7 +1,8 @@
 //! A node's folder: what lies where, and writing and reading in it without ever being led out of it.
 //!
 //! Below the executor's own directory: `work/` (the workload's working directory and HOME), `tmp/`, `disks/NAME`, `logs/`,
-//! `hosts`, and `node.json`, the executor's state. Of these the workload owns `work/`, `tmp/` and its disks.
+//! `hosts`, and the executor's state: `node.json`, and `runs.json` with the newest attempts of runs that have called. Of
+//! these the workload owns `work/`, `tmp/` and its disks.
 
 mod confined;
 mod prepare;

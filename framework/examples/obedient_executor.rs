@@ -1,7 +1,9 @@
 //! A small executor for the tests of this crate: it enrols, tells that its node runs, and ends when it is told to.
 //!
-//! The node's command steers it: `fail` ends the attempt at once; anything else runs.
+//! The node's command steers it: `fail` ends the attempt at once; `repeat` runs and says so again and again; anything else
+//! runs.
 
+use bigdata_chassis::Clock;
 use bigdata_chassis::http::InternalClient;
 use bigdata_chassis::secret::Token;
 use bigdata_common::blueprint::Command;
@@ -10,6 +12,9 @@ use bigdata_mesos::client::executor::{Event, ExecutorClient, ExecutorEnvironment
 use bigdata_mesos::event::ExecutorEvent;
 use bigdata_mesos::v1::{TaskId, TaskInfo, TaskState, TaskStatus};
 use std::time::Duration;
+
+/// How often what is known is said again.
+const REPEAT: Duration = Duration::from_millis(100);
 
 type Done<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
@@ -22,15 +27,29 @@ fn main() -> Done {
 async fn run(environment: ExecutorEnvironment) -> Done {
     let (handle, mut events) = ExecutorClient::start(environment);
     let mut running: Option<TaskId> = None;
-    while let Some(event) = events.next().await {
+    let mut repeated: Option<NodeReport> = None;
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            () = tokio::time::sleep(REPEAT), if repeated.is_some() => {
+                if let (Some(task), Some(report)) = (&running, &repeated) {
+                    let report = NodeReport { checked_at: Some(Clock::system().now()), ..report.clone() };
+                    tell(&handle, task, TaskState::Running, report).await?;
+                }
+                continue;
+            }
+        };
+        let Some(event) = event else { break };
         match event {
             Event::Received(ExecutorEvent::Launch(tasks)) => {
                 for task in tasks {
-                    if !launch(&handle, &task).await? {
+                    let (runs, report) = launch(&handle, &task).await?;
+                    if !runs {
                         handle.settled(Duration::from_secs(10)).await;
                         return Ok(());
                     }
                     running = Some(task.task_id);
+                    repeated = report;
                 }
             }
             Event::Received(ExecutorEvent::Kill { .. } | ExecutorEvent::Shutdown) | Event::GivenUp { .. } => break,
@@ -44,8 +63,8 @@ async fn run(environment: ExecutorEnvironment) -> Done {
     Ok(())
 }
 
-/// Whether the node runs.
-async fn launch(handle: &Handle, task: &TaskInfo) -> Done<bool> {
+/// Whether the node runs, and what is to be said again of it.
+async fn launch(handle: &Handle, task: &TaskInfo) -> Done<(bool, Option<NodeReport>)> {
     let node = enrol(task).await?;
     // The test reads here what the executor was told.
     let mut told = vec![node.address.clone(), node.peers.len().to_string()];
@@ -54,10 +73,11 @@ async fn launch(handle: &Handle, task: &TaskInfo) -> Done<bool> {
     if node.blueprint.command == Some(Command::Shell("fail".to_owned())) {
         let reason = Some("it was told to fail".to_owned());
         tell(handle, &task.task_id, TaskState::Failed, NodeReport { passing: None, reason, ..report }).await?;
-        return Ok(false);
+        return Ok((false, None));
     }
-    tell(handle, &task.task_id, TaskState::Running, report).await?;
-    Ok(true)
+    let repeats = node.blueprint.command == Some(Command::Shell("repeat".to_owned()));
+    tell(handle, &task.task_id, TaskState::Running, report.clone()).await?;
+    Ok((true, repeats.then_some(report)))
 }
 
 async fn enrol(task: &TaskInfo) -> Done<NodeSpecification> {

@@ -5,6 +5,7 @@
 //! slow master, which is called by a task of its own, does not hold the enrolments up.
 
 mod caller;
+mod examine;
 mod handle;
 mod mesos;
 mod queue;
@@ -16,6 +17,7 @@ use crate::store::{self, StoreError};
 use bigdata_chassis::Deps;
 use bigdata_common::Timestamp;
 use caller::Caller;
+use examine::Examination;
 use handle::Command;
 pub(crate) use handle::{Commands, Handle, Unavailable};
 pub(crate) use mesos::MesosSettings;
@@ -28,6 +30,8 @@ use tokio::time::MissedTickBehavior;
 const BATCH: usize = 128;
 /// How often time alone is an input.
 const TICK: Duration = Duration::from_millis(250);
+/// What is not ready where the database was lost.
+pub(crate) const LOST: &str = "placement";
 /// The longest wait between two tries to store a step.
 const STORE_BACKOFF_MAX: Duration = Duration::from_secs(2);
 
@@ -64,13 +68,19 @@ pub(crate) struct Driver {
     commands: mpsc::Receiver<Command>,
     subscription: Subscription,
     caller: Caller,
+    examination: Examination,
 }
 
 impl Driver {
     pub(crate) fn new(core: Core, deps: Deps, commands: Commands, mesos: MesosSettings, lease: Lease) -> Self {
+        let examination = if core.is_to_be_examined() {
+            Examination::spawn(mesos.clone(), core.policy.rules.registry.clone(), &lease)
+        } else {
+            Examination::none()
+        };
         let subscription = Subscription::new(mesos, core.state.framework.clone());
         let caller = Caller::spawn(&lease);
-        Self { lease, core, deps, commands: commands.0, subscription, caller }
+        Self { lease, core, deps, commands: commands.0, subscription, caller, examination }
     }
 
     /// Runs until the tasks end, or the lease or its tasks do.
@@ -90,6 +100,7 @@ impl Driver {
                 },
                 input = self.subscription.next() => Work::Input(input),
                 failed = self.caller.failure() => Work::Input(failed),
+                examined = self.examination.next() => Work::Input(examined),
                 _ = tick.tick() => Work::Input(Input::Tick),
             };
             match self.work(work).await {
@@ -129,6 +140,10 @@ impl Driver {
         let now = self.deps.clock.now();
         self.store(&batch.outputs, now).await?;
         self.subscription.set_framework(self.core.state.framework.as_deref());
+        match self.core.lost_in_words() {
+            Some(reason) => self.deps.tasks.readiness().waits_for(LOST, reason),
+            None => self.deps.tasks.readiness().has(LOST),
+        }
         for answer in batch.answers {
             answer(&self.core, now);
         }

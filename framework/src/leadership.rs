@@ -7,8 +7,8 @@
 mod lease;
 
 use crate::BuildError;
-use crate::core::{Core, Policy, State};
-use crate::driver::{Commands, Driver, End, Handle, MesosSettings};
+use crate::core::{Core, Fetched, Policy, State};
+use crate::driver::{Commands, Driver, End, Handle, LOST, MesosSettings};
 use crate::placement::Rules;
 use crate::registry::Registry;
 use crate::settings::Settings;
@@ -92,6 +92,7 @@ impl Replica {
         consumer::spawn("framework", subscriptions::FRAMEWORK, bus, db, clock, lease.tasks(), handler).await?;
         let every = Duration::from_millis(self.settings.reconcile_ms);
         self.registry.clone().spawn_timer(every, lease.tasks());
+        self.registry.clone().spawn_heard(every, lease.tasks());
         Ok(Term { lease: lease.clone(), state, commands })
     }
 
@@ -131,6 +132,7 @@ impl Replica {
     /// Ends what runs during a term, and hands the lease on where nothing that it covers is left.
     async fn end(&self, lease: &Lease, hand_on: bool) {
         self.driver.follow(None);
+        self.deps.tasks.readiness().has(LOST);
         let ended = lease.tasks().shut_down(END_LIMIT).await;
         if hand_on
             && ended
@@ -167,11 +169,17 @@ impl Replica {
             },
             url: settings.url.clone().unwrap_or_else(|| self.url.clone()),
             executor_command: settings.executor_command.clone(),
+            executor_fetched: settings.executor_uri.clone().map(|uri| Fetched {
+                uri,
+                sha256: settings.executor_sha256.as_ref().map(|sum| sum.to_ascii_lowercase()),
+            }),
             executor_path: settings.executor_path.clone(),
             uid_pool: settings.uid_pool.map(|pool| (pool.first, pool.last)),
             attempts: settings.attempts,
             hold_ms: settings.hold_ms,
             release_limit_ms: settings.release_limit_ms,
+            unreachable_launch_ms: settings.unreachable_launch_ms,
+            adopt_nothing: settings.adopt_nothing,
             tell_again_ms: settings.reconcile_ms,
         }
     }

@@ -14,6 +14,8 @@ mod leadership;
 mod placement;
 mod registry;
 mod settings;
+#[doc(hidden)]
+pub mod simulation;
 mod store;
 
 pub use settings::{Overhead, Settings, UidPool};
@@ -99,11 +101,13 @@ pub async fn build(mut settings: Settings, deps: Deps) -> Result<Service, BuildE
     let driver = Handle::following();
     let registry = Registry::new(client.clone(), driver.clone());
     let context = Context { driver: driver.clone(), registry: registry.clone(), keys, clock: deps.clock.clone() };
-    let routes = move |config: &mut actix_web::web::ServiceConfig| http::routes(config, &context);
+    let db = deps.db.clone();
+    let routes = move |config: &mut actix_web::web::ServiceConfig| http::routes(config, &context, &db);
     let address = server::serve(listener, HTTP_WORKERS, &deps.internal_token, &deps.tasks, routes)
         .map_err(|source| BuildError::Listen { address: settings.listen.clone(), source })?;
     let service = Service { address };
-    let (tasks, url, holder) = (deps.tasks.clone(), service.url(), Uuid::new_v4());
+    let url = settings.advertise.clone().unwrap_or_else(|| service.url());
+    let (tasks, holder) = (deps.tasks.clone(), Uuid::new_v4());
     let replica = Replica { settings, deps, client, registry, driver, url, holder };
     let term = replica.try_to_lead(true).await?;
     tasks.spawn("framework leadership", replica.run(term));
@@ -117,6 +121,16 @@ fn check(settings: &Settings) -> Result<(), BuildError> {
     }
     if settings.executor_command.is_empty() {
         return refuse("executor_command", "it must name the executor's program");
+    }
+    if settings.advertise.as_ref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+        return refuse("advertise", "it must be a URL: http://host:port");
+    }
+    let is_sum = |text: &String| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if settings.executor_sha256.as_ref().is_some_and(|sum| !is_sum(sum)) {
+        return refuse("executor_sha256", "it must be a SHA-256: 64 hexadecimal digits");
+    }
+    if settings.executor_sha256.is_some() && settings.executor_uri.is_none() {
+        return refuse("executor_sha256", "it is about what executor_uri names, which is not set");
     }
     if settings.lease_ms < 300 {
         return refuse("lease_ms", "a lease must last 300 ms at least, or it runs out before it is renewed");

@@ -1,5 +1,7 @@
 //! The truth about clusters, read from the registry: on events, and on a timer that takes no input.
 
+mod heard;
+
 use crate::core::output::Input;
 use crate::driver::{Handle, Unavailable};
 use bigdata_chassis::Tasks;

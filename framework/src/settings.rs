@@ -1,7 +1,7 @@
 //! The service's settings.
 
 use bigdata_chassis::secret::Token;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::path::PathBuf;
 
 /// What an operator, or the composition root, decides for the framework.
@@ -13,9 +13,14 @@ pub struct Settings {
     /// The service's URL as executors on the agents reach it; None: the address that it listens on. With several
     /// replicas, the URLs of all, separated by commas: executors try them in turn.
     pub url: Option<String>,
+    /// This replica's URL as the other services reach it: a replica that does not lead points to the leader's. None:
+    /// `http://` and the address that it listens on.
+    pub advertise: Option<String>,
     /// The registry's URL.
     pub registry: String,
-    /// `http://host:port` of every Mesos master.
+    /// `http://host:port` of every Mesos master, or, alone, the ZooKeeper ensemble that they elect their leader by:
+    /// `zk://host:port,host:port/path`. In the environment: a text, with commas between several masters.
+    #[serde(deserialize_with = "masters")]
     pub masters: Vec<String>,
     /// The framework's name at Mesos.
     pub name: String,
@@ -34,6 +39,11 @@ pub struct Settings {
     pub failover_timeout: f64,
     /// Program and arguments of the executor, as they are on the agents.
     pub executor_command: Vec<String>,
+    /// Where Mesos fetches the executor's program from, into each node's sandbox (`https://…`, `file:///…`): then
+    /// `executor_command` is not used, and agents need no copy of their own.
+    pub executor_uri: Option<String>,
+    /// SHA-256 of that program in hexadecimal: another one is not run. Agents need `sh` and `sha256sum` for it.
+    pub executor_sha256: Option<String>,
     /// `PATH` of the executor.
     pub executor_path: String,
     /// What an executor uses itself, beside its node.
@@ -44,9 +54,16 @@ pub struct Settings {
     pub attempts: u32,
     /// How long offers are held while more may come, in milliseconds.
     pub hold_ms: u64,
-    /// How long the release of a volume, or with `force` of a node, is waited for, in milliseconds.
+    /// How long the release of a volume, of a node whose agent is away, or with `force` of any node, is waited for, in
+    /// milliseconds.
     pub release_limit_ms: u64,
-    /// How often the registry is asked for the truth, in milliseconds.
+    /// For how long the agent of a node may be away during a launch, in milliseconds: after that the node is placed on
+    /// another one. Once all nodes of a cluster have run, they wait for their agents.
+    pub unreachable_launch_ms: u64,
+    /// An empty database is worked with though Mesos has nodes or volumes of this registry's clusters: they are left alone,
+    /// and the clusters are placed anew. Otherwise nothing is placed then, since the database was lost.
+    pub adopt_nothing: bool,
+    /// How often the registry is asked for the truth, and told of which nodes there was word again, in milliseconds.
     pub reconcile_ms: u64,
     /// For how long a replica leads without renewing that, in milliseconds: so long may nobody lead after one was
     /// killed. It is renewed three times as often.
@@ -84,6 +101,7 @@ impl Default for Settings {
         Self {
             listen: "127.0.0.1:4002".to_owned(),
             url: None,
+            advertise: None,
             registry: "http://127.0.0.1:4001".to_owned(),
             masters: vec!["http://127.0.0.1:5050".to_owned()],
             name: "bigdata".to_owned(),
@@ -94,12 +112,16 @@ impl Default for Settings {
             secret_file: None,
             failover_timeout: 4.0 * 7.0 * 24.0 * 3600.0,
             executor_command: vec!["bigdata".to_owned(), "executor".to_owned()],
+            executor_uri: None,
+            executor_sha256: None,
             executor_path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
             executor: Overhead { cpus: 0.05, mem: 32.0 },
             uid_pool: None,
             attempts: 2,
             hold_ms: 2_000,
             release_limit_ms: 30_000,
+            unreachable_launch_ms: 15_000,
+            adopt_nothing: false,
             reconcile_ms: 10_000,
             lease_ms: 6_000,
             control_key: None,
@@ -126,6 +148,23 @@ impl Settings {
     }
 }
 
+/// A list, or one text: an ensemble, or masters between commas.
+fn masters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Masters {
+        Text(String),
+        List(Vec<String>),
+    }
+    Ok(match Masters::deserialize(deserializer)? {
+        Masters::List(masters) => masters,
+        Masters::Text(text) if text.trim_start().starts_with("zk://") => vec![text.trim().to_owned()],
+        Masters::Text(text) => {
+            text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        }
+    })
+}
+
 fn secret_in(path: &std::path::Path) -> std::io::Result<Token> {
     let text = std::fs::read_to_string(path)?;
     match text.trim() {
@@ -137,6 +176,18 @@ fn secret_in(path: &std::path::Path) -> std::io::Result<Token> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn masters_are_a_list_or_a_text() {
+        let read = |value: serde_json::Value| {
+            serde_json::from_value::<Settings>(serde_json::json!({ "masters": value })).unwrap().masters
+        };
+        let several = ["http://a:5050", "http://b:5050"];
+        assert_eq!(read(serde_json::json!(several)), several);
+        assert_eq!(read("http://a:5050, http://b:5050".into()), several);
+        assert_eq!(read("zk://a:2181,b:2181/mesos".into()), ["zk://a:2181,b:2181/mesos"]);
+        assert_eq!(read(serde_json::json!(["zk://a:2181,b:2181/mesos"])), ["zk://a:2181,b:2181/mesos"]);
+    }
 
     #[test]
     fn secrets_come_from_files_unless_they_were_given_and_are_never_shown() {

@@ -6,6 +6,7 @@ use bigdata_chassis::http::{ROLES_HEADER, USER_HEADER};
 use bigdata_chassis::secret::Token;
 use bigdata_chassis::trace::{Cause, REQUEST_ID_HEADER as REQUEST_ID, TRACEPARENT_HEADER as TRACEPARENT};
 use bigdata_common::Principal;
+use bigdata_common::internal::RUN_ATTEMPT_HEADER;
 use hyper::header as out;
 use uuid::Uuid;
 
@@ -33,6 +34,7 @@ const NOT_FROM_CLIENTS: &[&str] = &[
     "forwarded",
     "host",
     "x-auth-token",
+    RUN_ATTEMPT_HEADER,
     REQUEST_ID,
     TRACEPARENT,
 ];
@@ -131,6 +133,13 @@ impl Signature {
     }
 }
 
+/// Passes a header of the request on that [`from_client`] leaves out.
+pub(crate) fn pass(headers: &mut out::HeaderMap, request: &HeaderMap, name: &str) {
+    if let Some(value) = request.get(name) {
+        append(headers, name, value.as_bytes());
+    }
+}
+
 /// Adds the request's names.
 pub(crate) fn name(headers: &mut out::HeaderMap, cause: &Cause) {
     for (name, value) in cause.child().headers() {
@@ -188,6 +197,7 @@ mod tests {
             ("cookie", "a=b"),
             ("connection", "close, X-Hop"),
             ("x-hop", "1"),
+            ("bigdata-run-attempt", "9"),
             ("transfer-encoding", "chunked"),
             ("accept", "text/plain"),
             ("idempotency-key", "k"),

@@ -1,6 +1,6 @@
 //! Forgets the logs of clusters that are long gone, the oldest lines of long ones, and what killed runs left on this machine.
 
-use crate::run::remove_all;
+use crate::run::{remove_all, remove_leftovers};
 use crate::service::Context;
 use bigdata_common::RunId;
 use std::error::Error;
@@ -32,6 +32,8 @@ async fn remove_left_folders(context: &Context) {
 pub(crate) async fn forever(context: Context) {
     let stop = context.tasks.token();
     loop {
+        // Nobody waits for it.
+        tokio::task::spawn_blocking(remove_leftovers);
         tokio::select! {
             () = stop.cancelled() => return,
             () = remove_left_folders(&context) => {}

@@ -54,6 +54,10 @@ pub struct Limits {
     pub open_files: u64,
     /// Its processes and threads; enforced where it has a uid of its own.
     pub processes: u64,
+    /// Memory of its whole tree, in bytes; enforced where the service is root and has control groups.
+    pub memory_bytes: u64,
+    /// What its directory may hold, in bytes; it is measured every few seconds, and the script ended beyond that.
+    pub directory_bytes: u64,
 }
 
 impl Default for Settings {
@@ -85,6 +89,8 @@ impl Default for Limits {
             address_space_bytes: 8 << 30,
             open_files: 1024,
             processes: 1024,
+            memory_bytes: 2 << 30,
+            directory_bytes: 4 << 30,
         }
     }
 }

@@ -5,8 +5,8 @@ use crate::cluster::{steps, words};
 use crate::lifecycle::{Ended, Fact};
 use crate::registry::Registry;
 use crate::store;
+use crate::store::met::Met;
 use bigdata_chassis::messaging::consumer::{HandleError, Handler};
-use bigdata_chassis::messaging::inbox;
 use bigdata_common::EventId;
 use bigdata_common::event::{Envelope, Event, NodeFact, Output, RunRef, RunResult};
 use bigdata_common::internal::NodeObservation;
@@ -30,13 +30,14 @@ impl Handler for Facts {
         let registry = &self.registry;
         let now = registry.clock.now();
         let mut tx = registry.db.begin().await?;
-        if !inbox::first_time(&mut tx, envelope.id, now).await? {
-            return Ok(());
-        }
-        let Some(cluster) = store::clusters::lock(&mut tx, &envelope.cluster_id).await? else {
-            tracing::warn!(cluster = %envelope.cluster_id, kind = envelope.event.kind(), "a fact about an unknown cluster");
-            tx.commit().await?;
-            return Ok(());
+        let cluster = match store::met::meet(&mut tx, envelope.id, &envelope.cluster_id, now).await? {
+            Met::Cluster(cluster) => *cluster,
+            Met::Again => return Ok(()),
+            Met::Unknown => {
+                tracing::warn!(cluster = %envelope.cluster_id, kind = envelope.event.kind(), "a fact about an unknown cluster");
+                tx.commit().await?;
+                return Ok(());
+            }
         };
         let mut course = Course::new(&mut tx, cluster, now);
         take(&mut course, envelope).await?;
@@ -57,7 +58,7 @@ async fn take(course: &mut Course<'_>, envelope: &Envelope) -> Result<(), sqlx::
         | Event::NodeEnded(fact) => node(course, fact).await,
         Event::ClusterReleased { generation, .. } if *generation != course.cluster.generation => Ok(()),
         Event::ClusterReleased { leftovers, .. } => {
-            course.log("placement", None, "every node has ended and every lease is free".to_owned()).await?;
+            course.log("placement", None, "every node has ended and every lease is free".to_owned());
             course.apply(Fact::Released(leftovers.clone())).await
         }
         Event::RunStarted(run) => run_started(course, run).await,
@@ -94,7 +95,8 @@ async fn placement(course: &mut Course<'_>, generation: u32, reasons: &[String])
     }
     let words = reasons.join("; ");
     course.change_operation(|operation| steps::tell(operation, None, Some(format!("waits: {words}")))).await?;
-    course.log("placement", None, format!("some nodes have no place yet: {words}")).await
+    course.log("placement", None, format!("some nodes have no place yet: {words}"));
+    Ok(())
 }
 
 async fn node(course: &mut Course<'_>, fact: &NodeFact) -> Result<(), sqlx::Error> {
@@ -106,7 +108,7 @@ async fn node(course: &mut Course<'_>, fact: &NodeFact) -> Result<(), sqlx::Erro
         return Ok(());
     };
     if let Some(message) = node_words(before.status, before.observation.as_ref(), &fact.observation) {
-        course.log("node", Some(fact.node.clone()), message).await?;
+        course.log("node", Some(fact.node.clone()), message);
     }
     course.apply(Fact::PlacementBegan).await
 }
@@ -144,7 +146,7 @@ async fn run_started(course: &mut Course<'_>, run: &RunRef) -> Result<(), sqlx::
     if !is_wanted(course, run) {
         return Ok(());
     }
-    course.log("run", None, format!("the script's action {} began, attempt {}", run.action, run.attempt)).await?;
+    course.log("run", None, format!("the script's action {} began, attempt {}", run.action, run.attempt));
     if run.action == "start" { course.apply(Fact::RunStarted).await } else { Ok(()) }
 }
 
@@ -153,8 +155,11 @@ async fn run_output(course: &mut Course<'_>, event: EventId, run: &RunRef, outpu
         return Ok(());
     }
     let id = course.cluster.id.clone();
-    store::outputs::put(course.tx(), &id, event, output).await?;
-    course.log("run", None, format!("the script published {}", output.key)).await
+    // Outputs are told again and again: the history has what is new.
+    if store::outputs::put(course.tx(), &id, event, output).await? {
+        course.log("run", None, format!("the script published {}", output.key));
+    }
+    Ok(())
 }
 
 async fn run_ended(course: &mut Course<'_>, run: &RunRef, result: &RunResult) -> Result<(), sqlx::Error> {
@@ -169,7 +174,7 @@ async fn run_ended(course: &mut Course<'_>, run: &RunRef, result: &RunResult) ->
         RunResult::Failed { reason } => (format!("failed: {reason}"), Ended::Badly(reason.clone())),
         RunResult::Cancelled {} => ("was ended".to_owned(), Ended::Badly("the run of the script was ended".to_owned())),
     };
-    course.log("run", None, format!("the script's action {} {words}", run.action)).await?;
+    course.log("run", None, format!("the script's action {} {words}", run.action));
     match run.action.as_str() {
         "start" => course.apply(Fact::RunEnded(ended)).await,
         "destroy" => course.apply(Fact::DestroyRunEnded).await,

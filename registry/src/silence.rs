@@ -52,8 +52,8 @@ async fn tell_of(registry: &Registry, id: &ClusterId) -> Result<(), sqlx::Error>
         };
         match nodes.as_slice() {
             [] => {}
-            [node] => course.log("node", Some(node.name.clone()), message).await?,
-            _ => course.log("node", None, message).await?,
+            [node] => course.log("node", Some(node.name.clone()), message),
+            _ => course.log("node", None, message),
         }
     }
     course.store().await?;

@@ -20,10 +20,10 @@ const QUEUE_LENGTH: usize = 256;
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// See the [module](self).
-#[derive(Default)]
 pub struct EmbeddedBus {
     queues: Mutex<Vec<Queue>>,
     hostility: Option<Mutex<SmallRng>>,
+    lanes: usize,
 }
 
 struct Queue {
@@ -40,15 +40,26 @@ struct Mischief {
     twice: bool,
 }
 
+impl Default for EmbeddedBus {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl EmbeddedBus {
     /// A bus that delivers each event once and in order, as long as nothing fails.
     pub fn new() -> Self {
-        Self::default()
+        Self { queues: Mutex::default(), hostility: None, lanes: 1 }
     }
 
     /// A bus that duplicates, delays and reorders by this seed.
     pub fn hostile(seed: u64) -> Self {
-        Self { queues: Mutex::default(), hostility: Some(Mutex::new(SmallRng::seed_from_u64(seed))) }
+        Self { hostility: Some(Mutex::new(SmallRng::seed_from_u64(seed))), ..Self::new() }
+    }
+
+    /// The same, whose consumers handle so many clusters' events at a time.
+    pub fn with_lanes(self, lanes: usize) -> Self {
+        Self { lanes, ..self }
     }
 
     /// For each queue that is bound to `kind` the consumer whose turn it is; None where the queue has none.
@@ -120,6 +131,10 @@ impl Bus for EmbeddedBus {
             None => queues.push(Queue { name: queue, kinds, consumers: vec![sender], turn: 0 }),
         }
         Ok(Subscription(receiver))
+    }
+
+    fn lanes(&self) -> usize {
+        self.lanes
     }
 }
 

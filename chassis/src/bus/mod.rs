@@ -57,6 +57,11 @@ pub trait Bus: Send + Sync + 'static {
     /// process or another, share its deliveries.
     async fn subscribe(&self, queue: &'static str, kinds: &'static [&'static str]) -> Result<Subscription, BusError>;
 
+    /// How many clusters' events a process handles at a time of those that it subscribes to.
+    fn lanes(&self) -> usize {
+        1
+    }
+
     /// Whether it can do its work now.
     fn state(&self) -> BusState {
         BusState::Connected

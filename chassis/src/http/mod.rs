@@ -2,9 +2,9 @@
 
 pub mod caller;
 pub mod client;
-mod database_errors;
 pub mod json;
 mod observe;
+mod parked;
 pub mod problem;
 mod problem_answers;
 pub mod server;
@@ -12,6 +12,7 @@ pub mod upstreams;
 
 pub use caller::{Caller, Internal};
 pub use client::{ClientBuildError, ClientError, InternalClient};
+pub use parked::parked_routes;
 pub use problem::ApiError;
 pub use upstreams::Upstreams;
 

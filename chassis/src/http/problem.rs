@@ -1,5 +1,6 @@
 //! Errors of handlers: what the client is told, and what only the log is.
 
+use crate::condition::Condition;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use bigdata_common::api::problem::{Fault, Problem, ProblemCode};
@@ -37,6 +38,12 @@ impl ApiError {
         Self { problem: Box::new(problem), cause: Some(cause.into()) }
     }
 
+    /// Whether no connection to the database was free in time: it is busy, or it does not answer.
+    pub(super) fn waited_for_database(&self) -> bool {
+        let cause = self.cause.as_ref().and_then(|cause| cause.downcast_ref::<sqlx::Error>());
+        matches!(cause, Some(sqlx::Error::PoolTimedOut))
+    }
+
     /// What the client is told.
     pub fn problem(&self) -> &Problem {
         &self.problem
@@ -51,8 +58,8 @@ impl From<Problem> for ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        match super::database_errors::condition(&error) {
-            Some(words) => Self::unavailable(words, error),
+        match Condition::of(&error) {
+            Some(condition) => Self::unavailable(condition.words(), error),
             None => Self::internal(error),
         }
     }

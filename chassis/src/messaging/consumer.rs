@@ -1,15 +1,21 @@
 //! Hands deliveries to a service's handler until each is handled or parked.
 
 use super::parked;
+use super::turns::Turns;
 use crate::bus::{Bus, BusError, Delivery, Subscription};
+use crate::condition::Condition;
 use crate::trace::{self, Cause};
 use crate::{Clock, Db, Tasks};
+use bigdata_common::ClusterId;
 use bigdata_common::event::Envelope;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
-/// How often a delivery is tried before it is parked.
-const ATTEMPTS_MAX: u32 = 8;
+/// How often a delivery fails before it is parked. What fails while the database is away does not count.
+const FAILURES_MAX: u32 = 8;
+/// Deliveries that wait in here at most; a bus has limits of its own, which are lower.
+const WAITING_MAX: usize = 1024;
 /// The longest time for one try: past it the handler is taken to hang.
 const HANDLE_LIMIT: Duration = Duration::from_secs(60);
 /// The first and the longest wait between two tries.
@@ -22,6 +28,9 @@ pub enum HandleError {
     /// It may work later.
     #[error("for now: {0}")]
     Retry(String),
+    /// Something that every event needs is away: it is tried until that is back, and never parked for it.
+    #[error("for now: {0}")]
+    Unavailable(String),
     /// It will never work.
     #[error("{0}")]
     Poison(String),
@@ -29,7 +38,10 @@ pub enum HandleError {
 
 impl From<sqlx::Error> for HandleError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Retry(error.to_string())
+        match Condition::of(&error) {
+            Some(condition) if condition.lasts() => Self::Unavailable(error.to_string()),
+            _ => Self::Retry(error.to_string()),
+        }
     }
 }
 
@@ -42,8 +54,9 @@ pub trait Handler: Send + Sync + 'static {
     async fn handle(&self, envelope: &Envelope) -> Result<(), HandleError>;
 }
 
-/// Binds the queue named `queue` to these event types and handles what comes, one at a time, until the tasks end. When
-/// the bus drops the subscription, the queue is subscribed to again.
+/// Binds the queue named `queue` to these event types and handles what comes, until the tasks end: as many clusters at a
+/// time as the bus says (on SQLite one), and the events of each in the order in which they came. When the bus drops the
+/// subscription, the queue is subscribed to again.
 ///
 /// # Errors
 /// When the bus cannot bind the queue.
@@ -56,25 +69,50 @@ pub async fn spawn(
     tasks: &Tasks,
     handler: Arc<dyn Handler>,
 ) -> Result<(), BusError> {
-    let mut subscription = bus.subscribe(queue, kinds).await?;
+    let subscription = bus.subscribe(queue, kinds).await?;
     let (bus, token) = (Arc::clone(bus), tasks.token());
-    let consumer = Consumer { queue, db, clock, handler };
+    let turns = Turns::new(bus.lanes().min(db.concurrency()));
+    let consumer = Arc::new(Consumer { queue, kinds, db, clock, handler });
     tasks.spawn("event consumer", async move {
-        let work = async {
-            loop {
-                while let Some(delivery) = subscription.next().await {
-                    consumer.handle(delivery).await;
-                }
-                subscription = subscribe_again(queue, kinds, bus.as_ref()).await;
-            }
-        };
-        // A delivery that is dropped in the middle is delivered again.
+        let mut under_way = JoinSet::new();
+        // What is dropped in the middle, or waits, is delivered again.
         tokio::select! {
             () = token.cancelled() => {}
-            () = work => {}
+            () = consume(&consumer, subscription, bus.as_ref(), turns, &mut under_way) => {}
         }
+        under_way.shutdown().await;
     });
     Ok(())
+}
+
+/// Works for ever.
+async fn consume(
+    consumer: &Arc<Consumer>,
+    mut subscription: Subscription,
+    bus: &dyn Bus,
+    mut turns: Turns<Delivery>,
+    under_way: &mut JoinSet<ClusterId>,
+) {
+    loop {
+        while let Some((cluster, delivery)) = turns.begin() {
+            let consumer = Arc::clone(consumer);
+            under_way.spawn(async move {
+                consumer.handle(delivery).await;
+                cluster
+            });
+        }
+        tokio::select! {
+            Some(ended) = under_way.join_next() => match ended {
+                Ok(cluster) => turns.end(cluster),
+                // A handler that panics ends the service's work, as every task does.
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            delivery = subscription.next(), if turns.waiting() < WAITING_MAX => match delivery {
+                Some(delivery) => turns.add(delivery.envelope().cluster_id.clone(), delivery),
+                None => subscription = subscribe_again(consumer.queue, consumer.kinds, bus).await,
+            },
+        }
+    }
 }
 
 async fn subscribe_again(queue: &'static str, kinds: &'static [&'static str], bus: &dyn Bus) -> Subscription {
@@ -92,6 +130,7 @@ async fn subscribe_again(queue: &'static str, kinds: &'static [&'static str], bu
 
 struct Consumer {
     queue: &'static str,
+    kinds: &'static [&'static str],
     db: Db,
     clock: Clock,
     handler: Arc<dyn Handler>,
@@ -102,15 +141,19 @@ impl Consumer {
     /// a broker parks it: a database that is away for a while is no fault of the event.
     async fn handle(&self, delivery: Delivery) {
         let envelope = delivery.envelope();
-        let (mut attempt, mut backoff) = (1, BACKOFF_MIN);
+        let (mut failures, mut backoff) = (0, BACKOFF_MIN);
         loop {
             let error = match tried(self.handler.as_ref(), &envelope, HANDLE_LIMIT).await {
                 Ok(()) => break,
                 Err(error) => error,
             };
             let (queue, kind, reason) = (self.queue, envelope.event.kind(), error.to_string());
-            if attempt < ATTEMPTS_MAX && matches!(error, HandleError::Retry(_)) {
-                tracing::debug!(queue, event.id = %envelope.id, kind, attempt, reason, "an event is tried again");
+            // Whatever the handler makes of it: without its database it cannot do its work.
+            if counts(&error) && self.db.waiting_events().await.is_ok() {
+                failures += 1;
+            }
+            if is_tried_again(&error, failures) {
+                tracing::debug!(queue, event.id = %envelope.id, kind, failures, reason, "an event is tried again");
             } else {
                 tracing::error!(queue, event.id = %envelope.id, kind, reason, "an event is parked");
                 match self.park(&envelope, &reason).await {
@@ -122,7 +165,6 @@ impl Consumer {
                 }
             }
             tokio::time::sleep(backoff).await;
-            attempt += 1;
             backoff = (backoff * 2).min(BACKOFF_MAX);
         }
         delivery.ack().await;
@@ -131,6 +173,23 @@ impl Consumer {
     async fn park(&self, envelope: &Envelope, reason: &str) -> Result<(), sqlx::Error> {
         let text = serde_json::to_string(envelope).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
         parked::park(&self.db, &envelope.id.to_string(), &text, reason, self.clock.now()).await
+    }
+}
+
+/// Whether the event may be to blame.
+fn counts(error: &HandleError) -> bool {
+    match error {
+        HandleError::Retry(_) | HandleError::Poison(_) => true,
+        HandleError::Unavailable(_) => false,
+    }
+}
+
+/// Whether an event that has failed so often, and now with this, is tried again; else it is parked.
+fn is_tried_again(error: &HandleError, failures: u32) -> bool {
+    match error {
+        HandleError::Retry(_) => failures < FAILURES_MAX,
+        HandleError::Unavailable(_) => true,
+        HandleError::Poison(_) => false,
     }
 }
 
@@ -155,6 +214,18 @@ mod tests {
         async fn handle(&self, _: &Envelope) -> Result<(), HandleError> {
             std::future::pending().await
         }
+    }
+
+    #[test]
+    fn what_the_database_is_to_blame_for_is_never_parked() {
+        let away = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        for error in [sqlx::Error::Io(away), sqlx::Error::PoolTimedOut] {
+            let error = HandleError::from(error);
+            assert!(!counts(&error) && is_tried_again(&error, u32::MAX), "{error:?}");
+        }
+        let fault = HandleError::from(sqlx::Error::RowNotFound);
+        assert!(counts(&fault) && is_tried_again(&fault, FAILURES_MAX - 1) && !is_tried_again(&fault, FAILURES_MAX));
+        assert!(!is_tried_again(&HandleError::Poison("no event".to_owned()), 0));
     }
 
     #[tokio::test]

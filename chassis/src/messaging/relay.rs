@@ -165,9 +165,8 @@ impl Relay {
                 .fetch_all(pool)
                 .await);
         }
-        let mut tx = self.db.begin().await?;
         // Rows that another relay is taking now are skipped: each gets a batch of its own, and neither waits.
-        let rows = on_tx!(tx, connection => sqlx::query_as(
+        on_db!(self.db, pool => sqlx::query_as(
                 "UPDATE outbox SET lease_until_ms = $1 \
                  WHERE event_id IN (SELECT event_id FROM outbox WHERE lease_until_ms <= $2 \
                                     ORDER BY event_id LIMIT $3 FOR UPDATE SKIP LOCKED) \
@@ -175,10 +174,8 @@ impl Relay {
             .bind(now + LEASE_MILLIS)
             .bind(now)
             .bind(BATCH)
-            .fetch_all(connection)
-            .await)?;
-        tx.commit().await?;
-        Ok(rows)
+            .fetch_all(pool)
+            .await)
     }
 
     /// How long nothing of the outbox is due; at most [`INTERVAL`].

@@ -7,7 +7,9 @@ mod bus_faults;
 mod bus_rabbitmq;
 mod database;
 mod http;
+mod lanes;
 mod messaging;
+mod outage;
 mod proxy;
 mod replicas;
 

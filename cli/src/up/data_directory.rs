@@ -1,8 +1,8 @@
 //! The platform's data directory: one running platform each, private to its user.
 //!
-//! `lock` (held while the platform runs), `internal.token`, `control.key`, `host.json`, `ports.json`, `catalog.json`,
-//! `db/`, `keys/`, `log/`, `bin/`, `engine/`, `run/`. Where the platform is root, nodes and scripts have users of their
-//! own, who may pass through to `bin/`, `engine/` and `run/` but list nothing.
+//! `lock` (held while the platform runs), `internal.token`, `control.key`, `engine.secret`, `host.json`, `ports.json`,
+//! `catalog.json`, `db/`, `keys/`, `log/`, `bin/`, `engine/`, `run/`. Where the platform is root, nodes and scripts have
+//! users of their own, who may pass through to `bin/`, `engine/` and `run/` but list nothing.
 
 use crate::failure::Failure;
 use bigdata_chassis::secret::Token;
@@ -96,6 +96,14 @@ impl DataDirectory {
         self.token("control.key")
     }
 
+    /// What proves the framework to the engine, which starts programs as the platform's user; made on the first start.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub(crate) fn engine_secret(&self) -> Result<Token, Failure> {
+        self.token("engine.secret")
+    }
+
     fn token(&self, name: &str) -> Result<Token, Failure> {
         let text = read_or_make(&self.join(name), || Token::random().expose().to_owned())?;
         Ok(Token::from_text(text.trim()))
@@ -184,7 +192,10 @@ mod tests {
         let (token, key) = (first.internal_token().unwrap(), first.control_key().unwrap());
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o766, 0o700);
         assert_eq!(path.join("db").metadata().unwrap().permissions().mode() & 0o777, 0o700);
-        assert_eq!(path.join("internal.token").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let secret = first.engine_secret().unwrap();
+        for file in ["internal.token", "control.key", "engine.secret"] {
+            assert_eq!(path.join(file).metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file}");
+        }
         let refused = DataDirectory::take(&path).unwrap_err().to_string();
         for part in [&format!("pid {}", std::process::id()), "http://127.0.0.1:5000", path.to_str().unwrap()] {
             assert!(refused.contains(part), "{part} is not in {refused}");
@@ -192,6 +203,7 @@ mod tests {
         drop(first);
         let again = DataDirectory::take(&path).unwrap();
         assert_eq!((again.internal_token().unwrap(), again.control_key().unwrap()), (token, key));
+        assert_eq!(again.engine_secret().unwrap(), secret);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use bigdata_chassis::{Clock, Db, Deps, Tasks};
 use bigdata_framework::{Overhead, UidPool};
 use bigdata_gateway::GatewayDeps;
 use bigdata_mesos::engine::{self, Engine, Shutdown, Timing};
-use bigdata_mesos::v1::Attribute;
+use bigdata_mesos::v1::{Attribute, Resource};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +27,8 @@ use std::time::Duration;
 const SERVICES_END: Duration = Duration::from_secs(10);
 /// How long the folder of a node that has ended is kept: its data may be somebody's, and its last lines are stored.
 const SANDBOX_RETENTION: Duration = Duration::from_secs(10);
+/// Who the framework is to the engine.
+const PRINCIPAL: &str = "bigdata";
 /// What an executor of this machine uses beside its node.
 const EXECUTOR: Overhead = Overhead { cpus: 0.01, mem: 16.0 };
 
@@ -68,7 +70,7 @@ impl Platform {
         let ports = Ports::load(&directory.join("ports.json"), host.address())?;
         let program = program::install(&directory.join("bin"))?;
         let (engine, databases) =
-            tokio::try_join!(start_engine(&settings, &directory, &host, ports.engine), Databases::open(&directory))?;
+            tokio::try_join!(start_engine(&settings, &directory, &host, ports), Databases::open(&directory))?;
         let shared =
             Shared { bus: Arc::new(EmbeddedBus::new()), tasks: Tasks::new(), token: directory.internal_token()? };
         let wiring = Wiring { listen, ports, host: &host, directory: &directory, program: &program };
@@ -163,16 +165,23 @@ async fn start_engine(
     settings: &Settings,
     directory: &DataDirectory,
     host: &Host,
-    port: u16,
+    ports: Ports,
 ) -> Result<Engine, Failure> {
-    let listen = SocketAddr::from((host.address(), port));
+    let listen = SocketAddr::from((host.address(), ports.engine));
+    let node_ports = ports.of_nodes();
+    let resources = settings.parsed_resources()?.map(|mut resources| {
+        resources.push(Resource::ports(node_ports.iter().copied()));
+        resources
+    });
     let settings = engine::Settings {
         hostname: nix::unistd::gethostname()
             .ok()
             .and_then(|name| name.into_string().ok())
             .unwrap_or_else(|| "localhost".to_owned()),
         attributes: vec![Attribute::text("bigdata_net", &host.network())],
-        resources: settings.parsed_resources()?,
+        resources,
+        ports: node_ports,
+        credential: Some((PRINCIPAL.to_owned(), directory.engine_secret()?.expose().to_owned())),
         timing: Timing { sandbox_retention: SANDBOX_RETENTION, ..Timing::default() },
         ..engine::Settings::new(listen, directory.join("engine"))
     };
@@ -218,6 +227,9 @@ impl Wiring<'_> {
             url: None,
             registry: self.url(self.ports.registry),
             masters: vec![format!("http://{}", engine.address())],
+            principal: Some(PRINCIPAL.to_owned()),
+            secret: Some(self.directory.engine_secret()?),
+            secret_file: None,
             user: user.map_or_else(|| "nobody".to_owned(), |user| user.name),
             executor_command: vec![self.program.display().to_string(), "executor".to_owned()],
             executor: EXECUTOR,

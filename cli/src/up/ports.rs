@@ -8,9 +8,11 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-/// Where ports are chosen from, as far as the kernel does not give them to outgoing connections. Those above are the
-/// nodes'.
-const CANDIDATES: RangeInclusive<u16> = 15_000..=30_999;
+/// Where ports are chosen from, as far as the kernel does not give them to outgoing connections.
+const CANDIDATES: RangeInclusive<u16> = 15_000..=27_899;
+/// The ports that nodes and executors get: each node needs one on the platform's own address, and a platform has addresses
+/// for 4096. Mesos's own 1001 are too few for a thousand nodes while others end.
+const NODES: RangeInclusive<u16> = 27_900..=32_000;
 /// Ports of outgoing connections where the kernel does not say.
 const EPHEMERAL: RangeInclusive<u16> = 32_768..=60_999;
 
@@ -48,6 +50,24 @@ impl Ports {
             }
             Err(error) => Err(Failure::Failed(format!("{} cannot be read: {error}", file.display()))),
         }
+    }
+
+    /// First and last of each range that is the nodes'. A port that an earlier version chose among them stays the service's.
+    pub(crate) fn of_nodes(&self) -> Vec<(u64, u64)> {
+        let mut own = [self.engine, self.registry, self.framework, self.orchestrator];
+        own.sort_unstable();
+        let mut ranges = Vec::new();
+        let mut first = *NODES.start();
+        for port in own.into_iter().filter(|port| NODES.contains(port)) {
+            if first < port {
+                ranges.push((u64::from(first), u64::from(port - 1)));
+            }
+            first = port + 1;
+        }
+        if first <= *NODES.end() {
+            ranges.push((u64::from(first), u64::from(*NODES.end())));
+        }
+        ranges
     }
 
     fn check(&self, file: &Path, host: Ipv4Addr) -> Result<(), Failure> {
@@ -115,5 +135,13 @@ mod tests {
         let refused = Ports::load(&file, Ipv4Addr::LOCALHOST).unwrap_err().to_string();
         assert!(refused.contains(&format!("port {} of the framework", ports.framework)), "{refused}");
         drop(taken);
+    }
+
+    #[test]
+    fn nodes_get_no_port_of_a_service() {
+        let ports = |engine, registry, framework, orchestrator| Ports { engine, registry, framework, orchestrator };
+        assert_eq!(ports(15_000, 16_000, 17_000, 27_899).of_nodes(), [(27_900, 32_000)]);
+        let among = ports(30_000, 27_900, 27_901, 20_000).of_nodes();
+        assert_eq!(among, [(27_902, 29_999), (30_001, 32_000)]);
     }
 }

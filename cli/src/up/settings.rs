@@ -7,9 +7,6 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// The ports that nodes and executors get, as Mesos's agents have them.
-const NODE_PORTS: (u64, u64) = (31_000, 32_000);
-
 /// Everything that an operator of one machine may set. What joins the services (addresses, tokens, keys, paths below the
 /// data directory) is decided by `up`, and overrides what is said of it here.
 #[derive(Debug, Clone, Deserialize)]
@@ -107,7 +104,7 @@ impl Settings {
         toml::to_string_pretty(&without_nulls(self.document()?)).map_err(|error| Failure::of(&error))
     }
 
-    /// What nodes may use; None: what the machine has.
+    /// What nodes may use beside ports; None: what the machine has.
     ///
     /// # Errors
     /// When the text is not of its form.
@@ -118,7 +115,7 @@ impl Settings {
                 "resources {text:?}: {what}; write cpus=4,mem=8192,disk=20000 (mem and disk in MiB)"
             ))
         };
-        let mut resources = vec![Resource::ports([NODE_PORTS])];
+        let mut resources = Vec::new();
         let mut missing = vec!["cpus", "mem", "disk"];
         for part in text.split([',', ';']).map(str::trim) {
             let (name, amount) = part.split_once(['=', ':']).ok_or_else(|| wrong("a part is not name=amount"))?;
@@ -169,7 +166,7 @@ mod tests {
     fn resources_are_read_and_faults_named() {
         let parse =
             |text: &str| Settings { resources: Some(text.to_owned()), ..Settings::default() }.parsed_resources();
-        assert_eq!(parse("cpus=4,mem=8192,disk=100").unwrap().unwrap().len(), 4);
+        assert_eq!(parse("cpus=4,mem=8192,disk=100").unwrap().unwrap().len(), 3);
         for (text, fault) in [
             ("cpus=4,mem=1", "disk is missing"),
             ("cpus=x,mem=1,disk=1", "no number"),

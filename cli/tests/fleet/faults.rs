@@ -51,6 +51,11 @@ fn writable(fleet: &Fleet) {
 
 fn nothing(_: &Fleet) {}
 
+/// Lets the broker take no more than this share of the machine's memory; past it, it blocks whoever publishes.
+fn watermark(fleet: &Fleet, share: &str) {
+    fleet.rabbitmq(&["set_vm_memory_high_watermark", share]);
+}
+
 /// Every fault of the sweep; each ends by itself or is healed, and costs time, nothing else.
 pub(crate) const ALL: &[Fault] = &[
     fault("a registry is killed", |fleet| kill(fleet, &["registry-1"]), 1000, start_all),
@@ -99,6 +104,17 @@ pub(crate) const ALL: &[Fault] = &[
         nothing,
     ),
     fault("RabbitMQ is killed", |fleet| kill(fleet, &["rabbitmq"]), 3000, start_all),
+    fault("RabbitMQ takes nothing", |fleet| watermark(fleet, "0.0000001"), 6000, |fleet| watermark(fleet, "0.4")),
+    fault(
+        "RabbitMQ's queues are deleted",
+        |fleet| {
+            for service in ["registry", "framework", "orchestrator"] {
+                fleet.rabbitmq(&["delete_queue", &format!("bigdata.{service}.v1")]);
+            }
+        },
+        500,
+        nothing,
+    ),
     fault("the Mesos master is killed", |fleet| kill(fleet, &["mesos-master"]), 2000, start_all),
     fault("a Mesos agent is killed and comes back", |fleet| kill(fleet, &["mesos-agent-1"]), 1500, start_all),
     fault(
@@ -129,6 +145,19 @@ pub(crate) const ALL: &[Fault] = &[
             fleet.control(&["kill", "registry-1", "STOP"]);
         },
         5000,
+        go_on,
+    ),
+];
+
+/// Faults that last for minutes; part of the whole sweep alone.
+pub(crate) const LONG: &[Fault] = &[
+    fault("RabbitMQ is away for a minute", |fleet| kill(fleet, &["rabbitmq"]), 60_000, start_all),
+    fault(
+        "the leading framework sleeps for two minutes",
+        |fleet| {
+            fleet.control(&["kill", fleet.leader(), "STOP"]);
+        },
+        120_000,
         go_on,
     ),
 ];

@@ -161,6 +161,14 @@ impl Fleet {
         assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// A command of `rabbitmqctl`; what it wrote, whatever its end.
+    pub(crate) fn rabbitmq(&self, arguments: &[&str]) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/rabbitmq.sh");
+        let output =
+            Command::new(script).arg("ctl").arg(self.path().join("rabbitmq")).args(arguments).output().unwrap();
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+
     /// Processes that stand in the agents' sandboxes.
     pub(crate) fn node_processes(&self) -> Vec<String> {
         let sandboxes = self.path().join("mesos");

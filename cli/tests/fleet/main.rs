@@ -2,7 +2,7 @@
 //! `deploy/fleet` and broken in every way that fleets break.
 //!
 //! `BIGDATA_TEST_FLEET=1` runs these tests; they need what `deploy/fleet` needs, and fail where a part is missing.
-//! `BIGDATA_FLEET_ROUNDS` (4) and `BIGDATA_FLEET_SEED` (a new one) steer the sweep; 0 rounds: every fault once in each phase.
+//! `BIGDATA_FLEET_ROUNDS` (4) and `BIGDATA_FLEET_SEED` (a new one) steer the sweep; 0: every fault, long ones too.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

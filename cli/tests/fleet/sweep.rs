@@ -23,7 +23,8 @@ fn sweep(fleet: &Fleet) {
     let rounds = number("BIGDATA_FLEET_ROUNDS").unwrap_or(4);
     let seed = number("BIGDATA_FLEET_SEED").unwrap_or_else(|| rand::random::<u32>().into());
     let mut random = SmallRng::seed_from_u64(seed);
-    let mut order: Vec<&Fault> = faults::ALL.iter().collect();
+    let long: &[Fault] = if rounds == 0 { faults::LONG } else { &[] };
+    let mut order: Vec<&Fault> = faults::ALL.iter().chain(long).collect();
     order.shuffle(&mut random);
     let rounds = if rounds == 0 { order.len() } else { usize::try_from(rounds).unwrap() };
     eprintln!("fleet sweep: {rounds} rounds with BIGDATA_FLEET_SEED={seed}");

@@ -4,6 +4,7 @@
 use super::answer::Failure;
 use bigdata_common::RunId;
 use bigdata_common::api::problem::ProblemCode;
+use bigdata_common::internal::RUN_ATTEMPT_HEADER;
 use hyper::HeaderMap;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
@@ -13,8 +14,6 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use tokio::sync::watch;
 
-/// Says which attempt of which run calls: `RUN.ATTEMPT`. Calls of users have none.
-const HEADER: &str = "bigdata-run-attempt";
 /// The file that survives a restart of the executor.
 const FILE: &str = "runs.json";
 const TEMPORARY: &str = "runs.json.new";
@@ -70,12 +69,12 @@ impl Attempts {
 
     /// Lets a caller in, unless a newer attempt of its run was here.
     pub(super) fn admit(&self, headers: &HeaderMap) -> Result<Caller, Failure> {
-        let given = headers.get(HEADER).map(|value| value.to_str().ok().and_then(|text| text.parse().ok()));
+        let given = headers.get(RUN_ATTEMPT_HEADER).map(|value| value.to_str().ok().and_then(|text| text.parse().ok()));
         let own = match given {
             Some(None) => {
                 return Err(Failure::new(
                     ProblemCode::InvalidField,
-                    format!("{HEADER} is not of the form RUN.ATTEMPT"),
+                    format!("{RUN_ATTEMPT_HEADER} is not of the form RUN.ATTEMPT"),
                 ));
             }
             given => given.flatten(),
@@ -143,7 +142,7 @@ mod tests {
 
     fn headers(run: u128, attempt: u32) -> HeaderMap {
         let value = format!("{}.{attempt}", Uuid::from_u128(run));
-        HeaderMap::from_iter([(HEADER.parse().unwrap(), value.parse().unwrap())])
+        HeaderMap::from_iter([(RUN_ATTEMPT_HEADER.parse().unwrap(), value.parse().unwrap())])
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -163,7 +162,7 @@ mod tests {
         let again = Attempts::load(root.path()).unwrap();
         assert!(again.admit(&headers(1, 2)).is_err(), "it is remembered");
         for wrong in ["", "x.1", "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000001.x"] {
-            let headers = HeaderMap::from_iter([(HEADER.parse().unwrap(), wrong.parse().unwrap())]);
+            let headers = HeaderMap::from_iter([(RUN_ATTEMPT_HEADER.parse().unwrap(), wrong.parse().unwrap())]);
             assert!(again.admit(&headers).is_err(), "{wrong}");
         }
     }

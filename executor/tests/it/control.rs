@@ -153,7 +153,8 @@ async fn the_newest_attempt_of_a_run_drives_the_node() {
     let token = node.own_token();
     let run = uuid::Uuid::new_v4();
     let call = |path: &str, attempt: u32| {
-        node.request(Method::POST, path, &token).header("bigdata-run-attempt", format!("{run}.{attempt}"))
+        node.request(Method::POST, path, &token)
+            .header(bigdata_common::internal::RUN_ATTEMPT_HEADER, format!("{run}.{attempt}"))
     };
     let mut former = call("/v1/exec", 1).body(body).send().await.unwrap();
     assert!(former.chunk().await.unwrap().is_some());
@@ -170,7 +171,8 @@ async fn the_newest_attempt_of_a_run_drives_the_node() {
     node.start_again().await;
     node.wait_for(TaskState::Running).await;
     let refused = node.request(Method::POST, "/v1/start", &token);
-    let refused = refused.header("bigdata-run-attempt", format!("{run}.1")).send().await.unwrap();
+    let refused =
+        refused.header(bigdata_common::internal::RUN_ATTEMPT_HEADER, format!("{run}.1")).send().await.unwrap();
     assert_eq!(refused.status(), 409, "it is remembered");
     node.kill(GRACE).await;
 }

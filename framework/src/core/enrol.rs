@@ -26,7 +26,7 @@ impl Core {
     /// # Errors
     /// See [`EnrolRefusal`].
     pub(crate) fn check_enrolment(&self, request: &EnrolRequest) -> Result<(), EnrolRefusal> {
-        let Some(task) = self.state.tasks.get(&request.attempt).filter(|task| !task.forgotten) else {
+        let Some(task) = self.state.tasks.get(&request.attempt).filter(|task| task.is_current()) else {
             let known =
                 self.state.ended.contains_key(&request.attempt) || self.state.tasks.contains_key(&request.attempt);
             return Err(if known { EnrolRefusal::Ended } else { EnrolRefusal::Unknown });

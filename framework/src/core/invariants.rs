@@ -18,7 +18,7 @@ impl Core {
     pub(crate) fn invariants(&self) -> Invariants {
         let mut found = Invariants::default();
         let tasks = &self.state.tasks;
-        let live = || tasks.values().filter(|task| !task.forgotten);
+        let live = || tasks.values().filter(|task| task.is_current());
         let mut by_node: BTreeMap<(&ClusterId, &Name), Vec<&Task>> = BTreeMap::new();
         for task in live() {
             by_node.entry((&task.cluster, &task.node)).or_default().push(task);
@@ -35,6 +35,10 @@ impl Core {
             count(live().count()),
             homeless,
         );
+        let outliving = || tasks.values().filter(|task| !task.is_current() && self.is_released(&task.cluster));
+        let unlisted = outliving().filter(|task| !task.forgotten);
+        let unlisted = unlisted.map(|task| (task.id.to_string(), format!("{} was released without it", task.cluster)));
+        found.add("an attempt that outlives its cluster is listed", count(outliving().count()), unlisted);
         let volumes = self.state.volumes.values();
         let lost = volumes.filter(|volume| !self.state.clusters.contains_key(&volume.cluster));
         let lost = lost.filter(|volume| volume.fate == super::model::Fate::Used);
@@ -49,7 +53,14 @@ impl Core {
         });
         found.add("nodes use no more of an agent than it has", count(seen().count()), over);
         self.check_addresses(&mut found);
+        self.check_ports(&mut found);
+        self.check_uids(&mut found);
+        self.check_volumes(&mut found);
         found
+    }
+
+    pub(super) fn is_released(&self, id: &ClusterId) -> bool {
+        self.state.clusters.get(id).is_none_or(|cluster| matches!(cluster.phase, Phase::Released { .. }))
     }
 
     fn why_homeless(&self, task: &Task) -> Option<String> {
@@ -75,5 +86,47 @@ impl Core {
             (format!("{address} of {pool}"), format!("leased to {}", tasks.join(", ")))
         });
         found.add("an address is leased to one attempt", count(holders.len()), shared);
+    }
+
+    fn check_ports(&self, found: &mut Invariants) {
+        let mut holders: BTreeMap<(&str, u16), Vec<String>> = BTreeMap::new();
+        for task in self.state.tasks.values() {
+            for port in &task.agent_ports {
+                holders.entry((&task.agent, *port)).or_default().push(task.id.to_string());
+            }
+        }
+        let shared = holders.iter().filter(|(_, tasks)| tasks.len() > 1);
+        let shared = shared.map(|((agent, port), tasks)| {
+            (format!("port {port} of {agent}"), format!("leased to {}", tasks.join(", ")))
+        });
+        found.add("a port of an agent is leased to one attempt", count(holders.len()), shared);
+    }
+
+    /// A uid is one cluster's on a machine by the form of the records; here, that attempts have their own cluster's.
+    fn check_uids(&self, found: &mut Invariants) {
+        let with_uid = || {
+            self.state.tasks.values().filter_map(|task| {
+                let machine = self.state.agents.get(&task.agent)?.machine();
+                Some((task, machine.clone(), self.state.uids.get(&(machine, task.uid?))))
+            })
+        };
+        let wrong = with_uid().filter(|(task, _, owner)| *owner != Some(&task.cluster));
+        let wrong = wrong.map(|(task, machine, owner)| {
+            let detail = format!("its uid {:?} on {machine} is leased to {owner:?}, not to {}", task.uid, task.cluster);
+            (task.id.to_string(), detail)
+        });
+        found.add("an attempt has its cluster's uid", count(with_uid().count()), wrong);
+    }
+
+    fn check_volumes(&self, found: &mut Invariants) {
+        let used =
+            || self.state.volumes.values().filter(|volume| volume.fate == super::model::Fate::Used && volume.seen);
+        let apart = used().filter_map(|volume| {
+            let node = self.state.clusters.get(&volume.cluster)?.nodes.get(&volume.node)?;
+            let task = self.state.tasks.get(&node.task?)?;
+            let detail = || format!("it lies on {}, and its node is on {}", volume.host, task.host);
+            (task.agent != volume.agent).then(|| (volume.id.clone(), detail()))
+        });
+        found.add("a node is where its volumes are", count(used().count()), apart);
     }
 }

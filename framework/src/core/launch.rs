@@ -1,23 +1,24 @@
 //! From held offers to tasks: one decision per cluster, one ACCEPT per agent.
 
 use super::facts::Kind;
-use super::model::{Agent, Fate, Task, TaskStage, Volume};
+use super::model::{Cluster, Fate, Refused, Standing, Task, TaskStage, Volume};
 use super::output::{Call, LeaseKind, Write};
-use super::{Core, Session};
+use super::{Core, OPEN};
 use crate::placement::take::{LABEL_CLUSTER, LABEL_NODE, LABEL_REGISTRY};
 use crate::placement::{Board, Candidate, Neighbour, Outcome, Request, Slot, words};
 use bigdata_chassis::secret::Token;
 use bigdata_common::api::explain::{Capacity, NodeExplanation};
+use bigdata_common::blueprint::Blueprint;
 use bigdata_common::event::Event;
 use bigdata_common::internal::{NodeReport, Specification, TaskData};
 use bigdata_common::status::NodeStatus;
 use bigdata_common::{AttemptId, ClusterId, Name, Timestamp};
 use bigdata_mesos::resources::Resources;
 use bigdata_mesos::v1::{
-    CommandInfo, ExecutorInfo, ExecutorType, FrameworkId, KillPolicy, Labels, OfferId, Operation, Resource, TaskInfo,
+    ExecutorInfo, ExecutorType, FrameworkId, KillPolicy, Labels, OfferId, Operation, Resource, TaskInfo,
 };
 use rand::RngCore;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ const KILL_GRACE: Duration = Duration::from_secs(10);
 const REFUSE_REST: f64 = 1.0;
 /// Waiting is told at most this often.
 const TELL_EVERY_MS: u64 = 2_000;
+/// With so few agents a search costs nothing, and one is made whenever anything has changed.
+const FEW: usize = 64;
+/// With more, a search that will find nothing is made at most this often, to count the reasons anew.
+const RENEW_EVERY_MS: u64 = 100;
 
 /// What one ACCEPT is to hold.
 #[derive(Default)]
@@ -51,13 +56,13 @@ impl Core {
             self.demand.revived_at = None;
         }
         if new || (self.changed && !due.is_empty()) {
-            if self.is_subscribed() {
-                self.place_all(due, now);
-            } else {
-                self.wait_for_master(&due);
+            match self.why_not_placing() {
+                None => self.place_all(due, now),
+                Some(words) => self.wait_for_all(&words, &due),
             }
         }
         self.changed = false;
+        self.state.clusters.settle(OPEN, Cluster::is_open);
         let due = self.due(now);
         self.demand.due =
             due.iter().flat_map(|(id, names)| names.iter().map(|name| (id.clone(), name.clone()))).collect();
@@ -71,7 +76,7 @@ impl Core {
         let mut due: Vec<(Option<Timestamp>, ClusterId, Vec<Name>)> = self
             .state
             .clusters
-            .values()
+            .noted(OPEN)
             .map(|cluster| (cluster.waiting_since, cluster.id.clone(), cluster.due(now)))
             .filter(|(_, _, names)| !names.is_empty())
             .collect();
@@ -79,9 +84,7 @@ impl Core {
         due.into_iter().map(|(_, id, names)| (id, names)).collect()
     }
 
-    fn wait_for_master(&mut self, due: &[(ClusterId, Vec<Name>)]) {
-        let Session::Away { reason, .. } = &self.session else { return };
-        let words = format!("the Mesos master is away: {reason}");
+    fn wait_for_all(&mut self, words: &str, due: &[(ClusterId, Vec<Name>)]) {
         for (id, names) in due {
             let Some(cluster) = self.state.clusters.get_mut(id) else { continue };
             let Some(specification) = cluster.specification.clone() else { continue };
@@ -90,7 +93,7 @@ impl Core {
                 Some(NodeExplanation {
                     node: name.clone(),
                     needs: words::needs(node),
-                    refusals: vec![words::no_agents(&words)],
+                    refusals: vec![words::no_agents(words)],
                 })
             };
             cluster.waiting.nodes = names.iter().filter_map(explain).collect();
@@ -98,20 +101,26 @@ impl Core {
     }
 
     fn place_all(&mut self, due: Vec<(ClusterId, Vec<Name>)>, now: Timestamp) {
-        let mut board = self.board();
+        self.refresh_board();
+        let mut board = std::mem::take(&mut self.board);
         let mut bundles: BTreeMap<usize, Bundle> = BTreeMap::new();
         for (id, names) in due {
+            if self.is_refused_still(&board, &id, &names, now) {
+                continue;
+            }
             match self.look_for(&mut board, &id, &names) {
                 None => {}
                 Some(Outcome::Refused(nodes)) => {
                     if let Some(cluster) = self.state.clusters.get_mut(&id) {
                         cluster.waiting_since.get_or_insert(now);
                         cluster.waiting.nodes = nodes;
+                        let nodes = (cluster.generation, cluster.revision, names);
+                        cluster.waiting.refused = Some(Refused { version: board.version(), at: now, nodes });
                     }
                 }
                 Some(Outcome::Placed(slots)) => {
                     for (name, slot) in names.iter().zip(slots) {
-                        let agent = board.candidates[slot.candidate].agent.clone();
+                        let agent = board.candidate(slot.candidate).agent.clone();
                         let bundle = bundles.entry(slot.candidate).or_default();
                         self.launch(&id, name, &agent, slot, bundle, now);
                     }
@@ -119,63 +128,61 @@ impl Core {
                         cluster.waiting_since = None;
                         cluster.waiting.nodes.clear();
                         cluster.waiting.told.clear();
+                        cluster.waiting.refused = None;
                     }
                     self.store_cluster(&id);
                 }
             }
         }
         for (candidate, bundle) in bundles {
-            let Candidate { agent, free, .. } = board.candidates[candidate].clone();
-            self.accept(&agent, free, bundle, now);
+            let Candidate { agent, free, .. } = board.candidate(candidate);
+            self.accept(agent, free.clone(), bundle, now);
         }
+        self.board = board;
     }
 
-    /// What the agents offer now, or have offered last.
-    pub(crate) fn board(&self) -> Board {
-        let mut free: BTreeMap<&str, Resources> = BTreeMap::new();
-        for held in self.offers.values() {
-            free.entry(held.offer.agent_id.as_str()).or_default().add_all(&held.offer.resources);
-        }
-        let candidate = |agent: &Agent| Candidate {
-            agent: agent.id.clone(),
-            host: agent.host.clone(),
-            address: agent.address.clone(),
-            attributes: agent.attributes.clone(),
-            network: agent.network(),
-            fresh: agent.fresh,
-            offered: free.contains_key(agent.id.as_str()),
-            free: free.get(agent.id.as_str()).unwrap_or(&agent.free).clone(),
-            leased_ports: self
-                .state
-                .tasks
-                .values()
-                .filter(|task| task.agent == agent.id)
-                .flat_map(|task| task.agent_ports.iter().copied())
-                .collect(),
-            leaving: agent.leaving.clone(),
+    /// Whether a search would find no more than the last one did. Now and then one is made all the same, so that what is
+    /// told of it stays true.
+    fn is_refused_still(&mut self, board: &Board, id: &ClusterId, names: &[Name], now: Timestamp) -> bool {
+        let Some(cluster) = self.state.clusters.get(id) else { return false };
+        let (Some(refused), Some(specification)) = (&cluster.waiting.refused, &cluster.specification) else {
+            return false;
         };
-        let leased = self.state.tasks.values().filter_map(|task| Some((task.pool.clone()?, task.address.clone())));
-        let mut remembered = BTreeMap::new();
-        for cluster in self.state.clusters.values().filter(|cluster| cluster.phase == super::model::Phase::Active) {
-            for (name, node) in &cluster.nodes {
-                if let (Some(pool), Some(address)) = (&node.pool, &node.address) {
-                    remembered.insert((pool.clone(), address.clone()), (cluster.id.clone(), name.clone()));
-                }
-            }
+        let same =
+            (cluster.generation, cluster.revision) == (refused.nodes.0, refused.nodes.1) && names == refused.nodes.2;
+        if !same || board.len() <= FEW {
+            return false;
         }
-        Board {
-            rules: self.policy.rules.clone(),
-            candidates: self.state.agents.values().map(candidate).collect(),
-            leased: leased.collect(),
-            remembered,
+        let is_old = now.millis_since(refused.at) >= TELL_EVERY_MS;
+        if is_old && self.demand.renewed_at.is_none_or(|at| now.millis_since(at) >= RENEW_EVERY_MS) {
+            self.demand.renewed_at = Some(now);
+            return false;
         }
+        let requests = self.requests(cluster, &specification.blueprint, names);
+        requests.is_some_and(|requests| !board.may_place(id, &requests, refused.version))
     }
 
     fn look_for(&self, board: &mut Board, id: &ClusterId, names: &[Name]) -> Option<Outcome> {
         let cluster = self.state.clusters.get(id)?;
         let specification = cluster.specification.clone()?;
         let blueprint = &specification.blueprint;
-        let mut requests = Vec::new();
+        let requests = self.requests(cluster, blueprint, names)?;
+        let neighbours: Vec<Neighbour<'_>> = self
+            .state
+            .tasks
+            .of_cluster(id)
+            .filter_map(|task| Some(Neighbour { node: blueprint.nodes.get(&task.node)?, agent: task.agent.clone() }))
+            .collect();
+        Some(board.place(id, &requests, &neighbours))
+    }
+
+    fn requests<'a>(
+        &'a self,
+        cluster: &'a Cluster,
+        blueprint: &'a Blueprint,
+        names: &'a [Name],
+    ) -> Option<Vec<Request<'a>>> {
+        let mut requests = Vec::with_capacity(names.len());
         for name in names {
             let node = cluster.nodes.get(name)?;
             requests.push(Request {
@@ -185,21 +192,14 @@ impl Core {
                 volumes: self
                     .state
                     .volumes
-                    .values()
-                    .filter(|volume| volume.cluster == *id && volume.node == *name && volume.fate != Fate::Doomed)
+                    .of_cluster(&cluster.id)
+                    .filter(|volume| volume.node == *name && volume.fate != Fate::Doomed)
                     .collect(),
                 last_agent: node.agent.as_deref(),
                 last_address: node.pool.as_deref().zip(node.address.as_deref()),
             });
         }
-        let neighbours: Vec<Neighbour<'_>> = self
-            .state
-            .tasks
-            .values()
-            .filter(|task| task.cluster == *id)
-            .filter_map(|task| Some(Neighbour { node: blueprint.nodes.get(&task.node)?, agent: task.agent.clone() }))
-            .collect();
-        Some(board.place(id, &requests, &neighbours))
+        Some(requests)
     }
 
     fn launch(&mut self, id: &ClusterId, name: &Name, agent: &str, slot: Slot, bundle: &mut Bundle, now: Timestamp) {
@@ -209,6 +209,7 @@ impl Core {
         let (attempt, token) = (self.random_attempt(), self.random_token());
         let Some(cluster) = self.state.clusters.get_mut(id) else { return };
         let Some(node) = cluster.nodes.get_mut(name) else { return };
+        let moved = node.address.as_ref().is_some_and(|address| *address != slot.address);
         node.attempts += 1;
         node.task = Some(attempt);
         node.agent = Some(agent.id.clone());
@@ -239,10 +240,13 @@ impl Core {
             newest: 0.0,
             report: NodeReport::default(),
             forgotten: false,
+            unreachable_since: None,
+            standing: Standing::Kept,
             killed_at: None,
             kills: 0,
             killed_since: None,
             heard_at: None,
+            repeated: None,
         };
         self.lease(&task);
         self.keep_volumes(&task, &slot);
@@ -252,7 +256,11 @@ impl Core {
         bundle.reserve.extend(slot.reserve);
         bundle.create.extend(slot.create);
         self.state.tasks.insert(attempt, task);
+        self.is_sound_from_now();
         self.observe(id, name, Kind::Launching, observation, now);
+        if moved {
+            self.renew_peers(id, now);
+        }
     }
 
     fn lease(&mut self, task: &Task) {
@@ -302,14 +310,12 @@ impl Core {
     /// Volumes of earlier attempts that nobody has seen: should they exist after all, they hold no data.
     fn doom_unused(&mut self, task: &Task, slot: &Slot, now: Timestamp) {
         let used: Vec<&String> = slot.volumes.iter().map(|(_, id, _)| id).collect();
-        let mut unused = Vec::new();
-        for volume in self.state.volumes.values_mut() {
-            let same = volume.cluster == task.cluster && volume.node == task.node;
-            if same && !volume.seen && volume.fate != Fate::Doomed && !used.contains(&&volume.id) {
-                (volume.fate, volume.doomed_at) = (Fate::Doomed, Some(now));
-                unused.push(volume.clone());
-            }
-        }
+        let is_unused = |volume: &Volume| {
+            volume.node == task.node && !volume.seen && volume.fate != Fate::Doomed && !used.contains(&&volume.id)
+        };
+        let unused = self.state.volumes.change(&task.cluster, is_unused, |volume| {
+            (volume.fate, volume.doomed_at) = (Fate::Doomed, Some(now));
+        });
         for volume in unused {
             self.persist(Write::Volume(Box::new(volume)));
         }
@@ -326,11 +332,12 @@ impl Core {
     /// The uid of a cluster on a machine, leased where there is none yet.
     fn lease_uid(&mut self, cluster: &ClusterId, machine: &str) -> Option<u32> {
         let (first, last) = self.policy.uid_pool?;
-        let of_machine = || self.state.uids.iter().filter(|((other, _), _)| other == machine);
+        let of_machine = || self.state.uids.range((machine.to_owned(), 0)..=(machine.to_owned(), u32::MAX));
         if let Some(((_, uid), _)) = of_machine().find(|(_, owner)| *owner == cluster) {
             return Some(*uid);
         }
-        let uid = (first..=last).find(|uid| !self.state.uids.contains_key(&(machine.to_owned(), *uid)))?;
+        let taken: BTreeSet<u32> = of_machine().map(|((_, uid), _)| *uid).collect();
+        let uid = (first..=last).find(|uid| !taken.contains(uid))?;
         self.state.uids.insert((machine.to_owned(), uid), cluster.clone());
         self.persist(Write::Uid { machine: machine.to_owned(), uid, cluster: cluster.clone() });
         Some(uid)
@@ -351,13 +358,7 @@ impl Core {
 
     fn task_info(&self, task: &Task, token: &Token, slot: &Slot) -> TaskInfo {
         let policy = &self.policy;
-        let (program, arguments) = match policy.executor_command.split_first() {
-            Some((program, arguments)) => (program.clone(), arguments.to_vec()),
-            None => ("bigdata".to_owned(), vec!["executor".to_owned()]),
-        };
-        let command = CommandInfo::program(program, arguments)
-            .with_variable("PATH", policy.executor_path.as_str())
-            .with_variable("LANG", "C.UTF-8");
+        let command = super::command::executor(policy);
         let labels = Labels::from_iter([
             (LABEL_CLUSTER, task.cluster.to_string()),
             (LABEL_NODE, task.node.to_string()),

@@ -5,18 +5,26 @@
 //! ACCEPT leaves, and an update is stored before it is acknowledged.
 //!
 //! Reading order: [`model`] (what is known), [`output`] (what goes in and out), [`wanted`] (what the registry wants),
-//! [`offers`] and [`launch`] (from offers to tasks), [`update`] (what becomes of tasks), [`release`], [`reconcile`].
+//! [`offers`] and [`launch`] (from offers to tasks), [`update`] (what becomes of tasks), [`supersede`] (launches
+//! go on without agents that are away), [`release`], [`quarantine`] (what a release leaves behind), [`reconcile`], [`heard`].
 
+mod board;
+mod command;
 mod enrol;
 mod facts;
+mod ground;
+mod heard;
 mod invariants;
 mod launch;
 pub(crate) mod model;
 mod offers;
 pub(crate) mod orphans;
 pub(crate) mod output;
+mod quarantine;
 mod reconcile;
+mod records;
 mod release;
+mod supersede;
 mod update;
 pub(crate) mod view;
 mod wanted;
@@ -26,18 +34,24 @@ mod tests;
 
 pub(crate) use enrol::EnrolRefusal;
 
-use crate::placement::Rules;
+use crate::placement::{Board, Rules};
 use bigdata_common::{AttemptId, ClusterId, Name, Timestamp};
 use bigdata_mesos::v1::{AgentId, Offer};
-use model::{Agent, Cluster, EndedTask, Node, Task, Volume};
+use model::{Agent, Cluster, EndedTask, Node};
 use output::{Call, Input, Output, Write};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use records::{Noted, Offers, Tasks, Volumes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// An executor that does not end its task for so long is ended itself.
 const SHUTDOWN_AFTER_MS: u64 = 30_000;
+
+/// Clusters that may have something to be done for: every other one is whole, or gone.
+const OPEN: usize = 0;
+/// Clusters whose nodes' addresses may have changed since the board was refreshed.
+const MOVED: usize = 1;
 
 /// What an operator has decided, as the core needs it.
 #[derive(Debug, Clone)]
@@ -46,25 +60,40 @@ pub(crate) struct Policy {
     /// The service's URL for executors.
     pub url: String,
     pub executor_command: Vec<String>,
+    /// Where the executor's program is fetched from, instead of `executor_command`.
+    pub executor_fetched: Option<Fetched>,
     pub executor_path: String,
     pub uid_pool: Option<(u32, u32)>,
     pub attempts: u32,
     pub hold_ms: u64,
     pub release_limit_ms: u64,
+    /// What Mesos has already is left alone, though the database is empty.
+    pub adopt_nothing: bool,
+    /// How long the agent of a node may be away during a launch before the node is placed on another one.
+    pub unreachable_launch_ms: u64,
     /// The longest time without a fact before one that the registry has not seen is told again.
     pub tell_again_ms: u64,
+}
+
+/// The executor's program, fetched by Mesos.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetched {
+    pub uri: String,
+    /// Lower-case hexadecimal.
+    pub sha256: Option<String>,
 }
 
 /// What the database holds, and what is known beside it.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub framework: Option<String>,
-    pub clusters: BTreeMap<ClusterId, Cluster>,
-    pub tasks: BTreeMap<AttemptId, Task>,
+    /// Noted: see [`OPEN`] and [`MOVED`].
+    pub clusters: Noted<ClusterId, Cluster, 2>,
+    pub tasks: Tasks,
     pub ended: BTreeMap<AttemptId, EndedTask>,
-    pub volumes: BTreeMap<String, Volume>,
+    pub volumes: Volumes,
     pub uids: BTreeMap<(String, u32), ClusterId>,
-    pub agents: BTreeMap<String, Agent>,
+    pub agents: Noted<String, Agent>,
 }
 
 /// The subscription.
@@ -95,6 +124,8 @@ pub(crate) struct Demand {
     /// Offers are let come until then, to see the agents.
     pub look_until: Option<Timestamp>,
     pub looked_at: Option<Timestamp>,
+    /// When a search that could find nothing was made last.
+    pub renewed_at: Option<Timestamp>,
     /// The nodes that looked for a place after the last step.
     pub due: BTreeSet<(ClusterId, Name)>,
 }
@@ -104,7 +135,9 @@ pub(crate) struct Core {
     pub policy: Arc<Policy>,
     pub state: State,
     pub session: Session,
-    pub(crate) offers: BTreeMap<String, Held>,
+    pub(crate) offers: Offers,
+    /// What is known of the agents, for looking for places; see [`Core::refresh_board`].
+    board: Board,
     pub(crate) demand: Demand,
     pub(crate) reconciliation: reconcile::Reconciliation,
     /// Whether something has changed since places were looked for last.
@@ -113,6 +146,10 @@ pub(crate) struct Core {
     destroying: BTreeMap<String, Vec<String>>,
     /// Tasks that Mesos has told of and that are not known here, in words.
     foreign_tasks: BTreeMap<String, orphans::Orphan>,
+    /// Whether the database may have been lost.
+    pub(crate) ground: ground::Ground,
+    /// How often executors have said what was known already.
+    repeats: u64,
     random: StdRng,
     outputs: Vec<Output>,
 }
@@ -121,15 +158,18 @@ impl Core {
     /// A core over what the database holds; `seed` must be random where tokens shall be.
     pub(crate) fn new(policy: Policy, state: State, seed: [u8; 32]) -> Self {
         Self {
+            ground: ground::Ground::of(&state, policy.adopt_nothing),
             policy: Arc::new(policy),
             state,
             session: Session::Away { since: None, reason: "the service has just started".to_owned() },
-            offers: BTreeMap::new(),
+            offers: Offers::default(),
+            board: Board::default(),
             demand: Demand::default(),
             reconciliation: reconcile::Reconciliation::default(),
             changed: true,
             destroying: BTreeMap::new(),
             foreign_tasks: BTreeMap::new(),
+            repeats: 0,
             random: StdRng::from_seed(seed),
             outputs: Vec::new(),
         }
@@ -156,7 +196,11 @@ impl Core {
                 self.enrolled(attempt, fingerprint, control, isolation);
             }
             Input::NotLaunched { tasks, reason } => self.not_launched(&tasks, &reason, now),
-            Input::Tick => self.reconcile_tick(now),
+            Input::Examined { found } => self.examined(found),
+            Input::Tick => {
+                self.reconcile_tick(now);
+                self.supersede_lost(now);
+            }
         }
         self.release_all(urgent, now);
         self.place(now);
@@ -174,6 +218,8 @@ impl Core {
         for task in self.state.tasks.values_mut() {
             // What was said before may not have arrived.
             (task.killed_at, task.kills) = (None, 0);
+            // Agents may have come back while nobody was told.
+            task.unreachable_since = task.unreachable_since.and(Some(now));
         }
         self.demand = Demand::default();
         self.look(now);

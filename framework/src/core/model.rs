@@ -26,6 +26,9 @@ pub(crate) struct Cluster {
     pub force: bool,
     pub placement_deadline: Option<Timestamp>,
     pub waiting_since: Option<Timestamp>,
+    /// Whether all of its nodes have run at one time: it may have been configured since, and hold data.
+    #[serde(default)]
+    pub was_whole: bool,
     pub phase: Phase,
     #[serde(skip)]
     pub specification: Option<Arc<Specification>>,
@@ -52,6 +55,18 @@ pub(crate) struct Waiting {
     pub nodes: Vec<NodeExplanation>,
     pub told: Vec<String>,
     pub told_at: Option<Timestamp>,
+    /// The search that found no place.
+    pub refused: Option<Refused>,
+}
+
+/// A search that found no place: while no agent has changed that may be one, there is no need for another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// Of the board.
+    pub version: u64,
+    pub at: Timestamp,
+    /// What was looked for: the cluster's generation and revision, and the nodes.
+    pub nodes: (u32, u32, Vec<Name>),
 }
 
 /// A node: what is known of it, and what its next attempt needs to know.
@@ -104,8 +119,14 @@ pub(crate) struct Task {
     /// Timestamp of the newest update by its executor, in seconds.
     pub newest: f64,
     pub report: NodeReport,
-    /// Its cluster was released by force: the lease stays until the end is confirmed.
+    /// Its cluster's release went on without it, by force or since its agent was away: it is ended as soon as it is heard
+    /// of, and its leases stay until the end is confirmed.
     pub forgotten: bool,
+    /// Since when its agent cannot be reached; None: it can.
+    #[serde(default)]
+    pub unreachable_since: Option<Timestamp>,
+    #[serde(default)]
+    pub standing: Standing,
     #[serde(skip)]
     pub killed_at: Option<Timestamp>,
     /// How often it was told to end since.
@@ -116,6 +137,37 @@ pub(crate) struct Task {
     pub killed_since: Option<Timestamp>,
     #[serde(skip)]
     pub heard_at: Option<Timestamp>,
+    /// When its executor last said what was known already.
+    #[serde(skip)]
+    pub repeated: Option<Repeated>,
+}
+
+/// What is to become of an attempt that is not confirmed to have ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Standing {
+    /// It is its node's, and stays.
+    #[default]
+    Kept,
+    /// It is its node's, and is ended so that the node gets a fresh one: it was told of a peer's address that is not right
+    /// any more.
+    Renewed,
+    /// Its agent was away for too long during a launch: its node looks for, or has, another attempt. It is ended as soon as
+    /// it is heard of, and its leases stay until then.
+    Superseded {
+        /// Since when.
+        since: Timestamp,
+        /// Whether it has been heard of again.
+        alive: bool,
+    },
+}
+
+/// An executor's word that changed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Repeated {
+    /// When it was true.
+    pub at: Timestamp,
+    /// Counts up over all such words.
+    pub number: u64,
 }
 
 /// What Mesos says of a task that has not ended.
@@ -228,6 +280,7 @@ impl Cluster {
             force: state.force,
             placement_deadline: state.placement_deadline,
             waiting_since: None,
+            was_whole: false,
             phase: Phase::Active,
             specification: None,
             nodes: IndexMap::new(),
@@ -241,6 +294,18 @@ impl Cluster {
             && self.desired == Desired::Run
             && !matches!(self.status, ClusterStatus::Failed | ClusterStatus::Destroying | ClusterStatus::Destroyed)
             && self.specification.is_some()
+    }
+
+    /// Whether its nodes are still being brought to life, and none of them can have been configured.
+    pub(crate) fn is_unconfigured(&self) -> bool {
+        let scheduling = matches!(self.status, ClusterStatus::Registered | ClusterStatus::Scheduling);
+        scheduling && !self.was_whole && self.is_placed()
+    }
+
+    /// Whether anything may have to be done for it, now or later.
+    pub(crate) fn is_open(&self) -> bool {
+        let seeks = |node: &Node| node.task.is_none() && !node.gave_up;
+        matches!(self.phase, Phase::Releasing { .. }) || (self.is_placed() && self.nodes.values().any(seeks))
     }
 
     /// The nodes that look for a place now.
@@ -257,5 +322,14 @@ impl Cluster {
 impl Task {
     pub(crate) fn reference(&self) -> AttemptRef {
         AttemptRef { id: self.id, number: self.number }
+    }
+
+    pub(crate) fn is_away(&self) -> bool {
+        self.unreachable_since.is_some()
+    }
+
+    /// Whether it is its node's attempt, rather than one of which only the end is awaited.
+    pub(crate) fn is_current(&self) -> bool {
+        !self.forgotten && !matches!(self.standing, Standing::Superseded { .. })
     }
 }

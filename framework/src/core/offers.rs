@@ -33,13 +33,14 @@ impl Core {
         for offer in agents {
             self.see_agent(&offer, now);
             self.see_volumes(&offer);
+            self.examine_offer(&offer);
         }
         self.changed = true;
     }
 
     /// The offers of one agent that are held.
     pub(super) fn held_of<'a>(&'a self, agent: &'a str) -> impl Iterator<Item = &'a Held> {
-        self.offers.values().filter(move |held| held.offer.agent_id.as_str() == agent)
+        self.offers.of_agent(agent)
     }
 
     fn see_agent(&mut self, offer: &Offer, now: Timestamp) {
@@ -97,7 +98,7 @@ impl Core {
     /// What our tasks have of an agent, their executors included.
     pub(crate) fn used_on(&self, agent: &str) -> Capacity {
         let mut sum = Capacity::default();
-        for task in self.state.tasks.values().filter(|task| task.agent == agent) {
+        for task in self.state.tasks.of_agent(agent) {
             sum.cpus += task.used.cpus;
             sum.mem += task.used.mem;
             sum.disk += task.used.disk;
@@ -161,9 +162,9 @@ impl Core {
         }
         let waiting = !self.demand.due.is_empty() || self.waits_for_volumes();
         let hold = self.policy.hold_ms;
-        let useless = |held: &Held| !waiting || now.millis_since(held.since) >= hold;
+        let useless = |held: &&Held| !waiting || now.millis_since(held.since) >= hold;
         let declined: Vec<OfferId> =
-            self.offers.values().filter(|held| useless(held)).map(|held| held.offer.id.clone()).collect();
+            self.offers.by_age().take_while(useless).map(|held| held.offer.id.clone()).collect();
         if !declined.is_empty() {
             for offer in &declined {
                 if let Some(held) = self.offers.remove(offer.as_str()) {

@@ -1,4 +1,5 @@
-//! What lies with Mesos under our framework or role, and belongs to no cluster of ours: told, and never touched.
+//! What lies with Mesos under our framework or role, and belongs to no cluster of ours: told, and never touched. Beside it,
+//! what was left behind by clusters of ours, and is ended in time.
 
 use super::Core;
 use crate::placement::take::{LABEL_CLUSTER, LABEL_REGISTRY};
@@ -6,7 +7,7 @@ use bigdata_common::ClusterId;
 use bigdata_mesos::v1::{Resource, TaskState, TaskStatus};
 use serde::Serialize;
 
-/// Something that nobody here knows.
+/// Something that nobody here knows, or that outlives its cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Orphan {
     /// `task` or `reservation`.
@@ -15,12 +16,13 @@ pub(crate) struct Orphan {
     pub id: String,
     /// Where it lies; none where Mesos did not say.
     pub agent: Option<String>,
-    /// Why it is not ours.
+    /// Why it is not ours, or not ended yet.
     pub reason: String,
 }
 
 impl Core {
-    /// Everything that is known to be nobody's; of reservations those that agents offer.
+    /// Everything that is known to be nobody's, of reservations those that agents offer; and attempts whose clusters were
+    /// released without them.
     pub(crate) fn orphans(&self) -> Vec<Orphan> {
         let reservations = self.state.agents.values().flat_map(|agent| {
             let entries = agent.free.reserved_for(&self.policy.rules.role);
@@ -28,7 +30,7 @@ impl Core {
             let orphan = |(id, reason)| Orphan { kind: "reservation", id, agent: Some(agent.id.clone()), reason };
             found.map(orphan).collect::<Vec<_>>()
         });
-        self.foreign_tasks.values().cloned().chain(reservations).collect()
+        self.foreign_tasks.values().cloned().chain(self.outliving()).chain(reservations).collect()
     }
 
     fn why_orphaned(&self, entry: &Resource) -> Option<String> {

@@ -50,6 +50,10 @@ pub(crate) enum Input {
         tasks: Vec<AttemptId>,
         reason: String,
     },
+    /// What the master has of this registry's clusters, in words.
+    Examined {
+        found: Vec<String>,
+    },
     Tick,
 }
 

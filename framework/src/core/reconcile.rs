@@ -100,7 +100,7 @@ impl Core {
         let volumes = &self.state.volumes;
         let gone = |agent: &&super::model::Agent| {
             now.millis_since(agent.seen_at) >= REMEMBERED_MS
-                && !tasks.values().any(|task| task.agent == agent.id)
+                && tasks.of_agent(&agent.id).next().is_none()
                 && !volumes.values().any(|volume| volume.agent == agent.id)
         };
         let agents: Vec<String> = self.state.agents.values().filter(gone).map(|agent| agent.id.clone()).collect();

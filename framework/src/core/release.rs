@@ -1,8 +1,8 @@
 //! The end of a cluster: its nodes are ended, its volumes dealt with, its leases freed.
 
-use super::Core;
 use super::model::{Fate, Phase, Volume};
 use super::output::{Call, Write};
+use super::{Core, OPEN};
 use crate::placement::take::{LABEL_CLUSTER, LABEL_REGISTRY};
 use bigdata_common::event::Event;
 use bigdata_common::status::Termination;
@@ -26,7 +26,7 @@ impl Core {
         let releasing: Vec<ClusterId> = self
             .state
             .clusters
-            .values()
+            .noted(OPEN)
             .filter(|cluster| matches!(cluster.phase, Phase::Releasing { .. }))
             .map(|cluster| cluster.id.clone())
             .collect();
@@ -42,16 +42,16 @@ impl Core {
             self.finish_release(id, now);
         }
         if urgent {
-            self.end_forgotten(now);
+            self.end_unwanted(now);
         }
     }
 
     fn has_live_tasks(&self, id: &ClusterId) -> bool {
-        self.state.tasks.values().any(|task| task.cluster == *id && !task.forgotten)
+        self.state.tasks.of_cluster(id).any(|task| !task.forgotten)
     }
 
     fn live_tasks(&self, id: &ClusterId) -> Vec<AttemptId> {
-        let live = self.state.tasks.values().filter(|task| task.cluster == *id && !task.forgotten);
+        let live = self.state.tasks.of_cluster(id).filter(|task| !task.forgotten);
         live.map(|task| task.id).collect()
     }
 
@@ -59,57 +59,21 @@ impl Core {
         let tasks = self.live_tasks(id);
         let Some(cluster) = self.state.clusters.get(id) else { return };
         let Phase::Releasing { since, .. } = cluster.phase else { return };
-        if cluster.force && now.millis_since(since) >= self.policy.release_limit_ms {
-            for task in tasks {
-                self.forget(task);
-            }
-            return;
-        }
-        if !self.is_subscribed() {
-            return;
-        }
+        let forced = cluster.force && now.millis_since(since) >= self.policy.release_limit_ms;
         for task in tasks {
-            self.kill_again(task, now);
+            if forced || self.is_away_for_long(task, now) {
+                self.forget(task);
+            } else if self.is_subscribed() {
+                self.kill_again(task, now);
+            }
         }
     }
 
-    fn kill_again(&mut self, id: AttemptId, now: Timestamp) {
+    pub(super) fn kill_again(&mut self, id: AttemptId, now: Timestamp) {
         let Some(task) = self.state.tasks.get(&id) else { return };
         let wait = (KILL_EVERY_MS << task.kills.saturating_sub(1).min(8)).min(KILL_EVERY_MAX_MS);
         if task.killed_at.is_none_or(|at| now.millis_since(at) >= wait) {
             self.kill(id, now);
-        }
-    }
-
-    /// What could not be ended by force is ended as soon as it is heard of; until then its leases stay.
-    fn forget(&mut self, id: AttemptId) {
-        let Some(task) = self.state.tasks.get_mut(&id) else { return };
-        task.forgotten = true;
-        let (cluster, name) = (task.cluster.clone(), task.node.clone());
-        let words = format!("node {name}: task {id} on agent {} is not confirmed to have ended", task.host);
-        self.store_task(id);
-        let Some(cluster) = self.state.clusters.get_mut(&cluster) else { return };
-        if let Some(node) = cluster.nodes.get_mut(&name) {
-            node.task = None;
-        }
-        if let Phase::Releasing { leftovers, .. } = &mut cluster.phase {
-            leftovers.push(words);
-        }
-        let id = cluster.id.clone();
-        self.store_node(&id, &name);
-        self.store_cluster(&id);
-    }
-
-    fn end_forgotten(&mut self, now: Timestamp) {
-        if !self.is_subscribed() {
-            return;
-        }
-        let forgotten = |task: &&super::model::Task| {
-            task.forgotten && task.killed_at.is_none_or(|at| now.millis_since(at) >= KILL_EVERY_MAX_MS)
-        };
-        let tasks: Vec<AttemptId> = self.state.tasks.values().filter(forgotten).map(|task| task.id).collect();
-        for task in tasks {
-            self.kill(task, now);
         }
     }
 
@@ -125,16 +89,14 @@ impl Core {
             return;
         }
         *volumes_since = Some(now);
-        let mut changed = Vec::new();
-        let of_cluster = |volume: &&mut Volume| volume.cluster == *id && volume.fate != Fate::Doomed;
-        for volume in self.state.volumes.values_mut().filter(of_cluster) {
+        let is_spared = |volume: &Volume| volume.fate != Fate::Doomed;
+        let changed = self.state.volumes.change(id, is_spared, |volume| {
             volume.fate = if wipe { Fate::Doomed } else { Fate::Kept };
             volume.doomed_at = wipe.then_some(now);
             if !wipe {
                 leftovers.push(format!("{} is kept", in_words(volume)));
             }
-            changed.push(volume.clone());
-        }
+        });
         self.look(now);
         for volume in changed {
             self.persist(Write::Volume(Box::new(volume)));
@@ -143,8 +105,7 @@ impl Core {
     }
 
     fn doomed_of(&self, id: &ClusterId) -> Vec<&Volume> {
-        let doomed = self.state.volumes.values().filter(|volume| volume.fate == Fate::Doomed);
-        doomed.filter(|volume| volume.cluster == *id).collect()
+        self.state.volumes.of_cluster(id).filter(|volume| volume.fate == Fate::Doomed).collect()
     }
 
     /// Whether the release of a cluster waits for its volumes' agents to make an offer.
@@ -153,14 +114,18 @@ impl Core {
             matches!(cluster.phase, Phase::Releasing { volumes_since: Some(_), .. })
                 && !self.doomed_of(&cluster.id).is_empty()
         };
-        self.state.clusters.values().any(waits)
+        self.state.clusters.noted(OPEN).any(waits)
     }
 
     /// A doomed volume that its agent's newest offer does not hold is gone, or was never made.
     fn check_doomed(&mut self, now: Timestamp) {
         let mut gone = Vec::new();
         let mut unsure = false;
-        for volume in self.state.volumes.values().filter(|volume| volume.fate == Fate::Doomed) {
+        self.state.volumes.settle(|volume| volume.fate == Fate::Doomed);
+        for volume in self.state.volumes.noted(0) {
+            if self.is_held_by_the_unwanted(volume) {
+                continue;
+            }
             let answered = self.state.agents.get(&volume.agent).and_then(|agent| agent.answered_at);
             let mut offers = self.held_of(&volume.agent).peekable();
             if offers.peek().is_none() {
@@ -194,12 +159,20 @@ impl Core {
         }
     }
 
+    /// Whether an attempt of which only the end is awaited may still use the volume: then no offer holds it.
+    fn is_held_by_the_unwanted(&self, volume: &Volume) -> bool {
+        self.state
+            .tasks
+            .of_cluster(&volume.cluster)
+            .any(|task| !task.is_current() && (&task.node, &task.agent) == (&volume.node, &volume.agent))
+    }
+
     /// Offers that may be older than the last answer are given back, so that newer ones come.
     fn answer_unsure(&mut self, now: Timestamp) {
         let agents: Vec<String> = self
             .state
             .volumes
-            .values()
+            .noted(0)
             .filter(|volume| volume.fate == Fate::Doomed)
             .map(|volume| volume.agent.clone())
             .collect();
@@ -234,8 +207,7 @@ impl Core {
     }
 
     fn destroy_doomed(&mut self, now: Timestamp) {
-        let agents: Vec<String> = self.state.agents.keys().cloned().collect();
-        for agent in agents {
+        for agent in self.offers.agents_with_reservations() {
             let (volumes, disks) = self.offered_waste(&agent, now);
             if volumes.is_empty() && disks.is_empty() {
                 continue;
@@ -308,23 +280,31 @@ impl Core {
         if self.has_live_tasks(id) {
             return;
         }
-        let remaining: Vec<String> = self.doomed_of(id).into_iter().map(in_words).collect();
+        let (away, remaining): (Vec<&Volume>, Vec<&Volume>) =
+            self.doomed_of(id).into_iter().partition(|volume| self.is_with_the_away(volume));
+        let away = away.into_iter().map(|volume| {
+            format!(
+                "{} could not be destroyed: its agent is away; it is destroyed when the agent is back",
+                in_words(volume)
+            )
+        });
+        let mut left: Vec<String> = self.attempts_left(id).into_iter().chain(away).collect();
+        let remaining: Vec<String> = remaining.into_iter().map(in_words).collect();
         let limit = self.policy.release_limit_ms;
         let Some(cluster) = self.state.clusters.get_mut(id) else { return };
         let Phase::Releasing { volumes_since: Some(since), leftovers, .. } = &cluster.phase else { return };
         if !remaining.is_empty() && now.millis_since(*since) < limit {
             return;
         }
-        let mut leftovers = leftovers.clone();
-        leftovers.extend(remaining.into_iter().map(|words| {
+        left.extend_from_slice(leftovers);
+        left.extend(remaining.into_iter().map(|words| {
             format!("{words} could not be destroyed yet: its agent has not offered it; it is destroyed when it does")
         }));
         let generation = cluster.generation;
-        cluster.phase = Phase::Released { leftovers: leftovers.clone(), told_at: now };
-        self.state.uids.retain(|_, owner| owner != id);
-        self.persist(Write::FreeUids(id.clone()));
+        cluster.phase = Phase::Released { leftovers: left.clone(), told_at: now };
+        self.free_uids(id);
         self.store_cluster(id);
-        self.emit(id, Event::ClusterReleased { generation, leftovers });
+        self.emit(id, Event::ClusterReleased { generation, leftovers: left });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Core;
 use super::facts::Kind;
-use super::model::{EndedTask, Task, TaskStage};
+use super::model::{EndedTask, Standing, Task, TaskStage, Volume};
 use super::output::{Call, Write};
 use bigdata_common::internal::{NodeObservation, NodeReport};
 use bigdata_common::status::NodeStatus;
@@ -72,7 +72,25 @@ impl Task {
             _ if self.state == TaskStage::Stopping => TaskStage::Stopping,
             _ => alive,
         };
+        self.note_reach(self.state == TaskStage::Unreachable, now);
         true
+    }
+
+    /// Whether its agent can be reached.
+    pub(super) fn note_reach(&mut self, unreachable: bool, now: Timestamp) {
+        if self.is_away() && !unreachable {
+            // What it was told meanwhile has not arrived: its executor has all its time from now on.
+            (self.killed_at, self.kills, self.killed_since) = (None, 0, None);
+        }
+        self.unreachable_since = unreachable.then(|| self.unreachable_since.unwrap_or(now));
+    }
+
+    /// What is worth a write: not when its executor last said the same. Updates come in order until they are acknowledged,
+    /// so that none that is older than a stored one comes after it.
+    fn lasting(&self) -> Option<String> {
+        let mut task = self.clone();
+        (task.newest, task.report.checked_at) = (0.0, None);
+        serde_json::to_string(&task).ok()
     }
 }
 
@@ -123,27 +141,33 @@ impl Core {
         }
         let Some(task) = self.state.tasks.get_mut(&id) else { return };
         task.heard_at = Some(now);
-        if task.forgotten {
-            self.kill(id, now);
+        if !task.is_current() || task.standing == Standing::Renewed {
+            self.heard_of_unwanted(id, state, now);
             return;
         }
-        let before = serde_json::to_string(task).ok();
+        let before = task.lasting();
         if !task.take_in(state, status, now) {
             return;
         }
-        let changed = before != serde_json::to_string(task).ok();
+        let changed = before != task.lasting();
         let (cluster, name) = (task.cluster.clone(), task.node.clone());
         let observation = task.observation(task.status(), now);
         if changed {
             self.store_task(id);
         }
-        if status.source == Some(Source::Executor as i32) {
+        let by_executor = status.source == Some(Source::Executor as i32);
+        if by_executor {
             self.volumes_are_used(id);
         }
         let node = self.state.clusters.get(&cluster).and_then(|cluster| cluster.nodes.get(&name));
         let known = node.and_then(|node| node.observation.clone());
-        if let Some(kind) = kind_of_change(known.as_ref(), &observation) {
-            self.observe(&cluster, &name, kind, observation, now);
+        match kind_of_change(known.as_ref(), &observation) {
+            Some(kind) => {
+                self.observe(&cluster, &name, kind, observation, now);
+                self.note_whole(&cluster);
+            }
+            None if by_executor => self.repeated(id, now),
+            None => {}
         }
     }
 
@@ -151,13 +175,8 @@ impl Core {
     fn volumes_are_used(&mut self, id: AttemptId) {
         let Some(task) = self.state.tasks.get(&id) else { return };
         let (cluster, node) = (task.cluster.clone(), task.node.clone());
-        let mut seen = Vec::new();
-        for volume in self.state.volumes.values_mut() {
-            if volume.cluster == cluster && volume.node == node && !volume.seen {
-                volume.seen = true;
-                seen.push(volume.clone());
-            }
-        }
+        let is_news = |volume: &Volume| volume.node == node && !volume.seen;
+        let seen = self.state.volumes.change(&cluster, is_news, |volume| volume.seen = true);
         for volume in seen {
             self.persist(Write::Volume(Box::new(volume)));
         }
@@ -184,17 +203,18 @@ impl Core {
         };
         self.persist(Write::TaskEnded(Box::new(ended.clone())));
         self.persist(Write::FreeLeases(id));
+        self.free_uids(&task.cluster);
         self.state.ended.insert(id, ended);
         self.changed = true;
         self.look(now);
-        if task.forgotten {
-            return;
+        if task.is_current() {
+            if let Some(report) = report_of(status) {
+                task.report = report;
+            }
+            task.report.passing = None;
+            self.node_ended(&task, state, status, now);
         }
-        if let Some(report) = report_of(status) {
-            task.report = report;
-        }
-        task.report.passing = None;
-        self.node_ended(&task, state, status, now);
+        self.volumes_outlive(&task, state, now);
     }
 
     fn node_ended(&mut self, task: &Task, state: TaskState, status: &TaskStatus, now: Timestamp) {
@@ -203,6 +223,7 @@ impl Core {
         let wanted = cluster.is_placed();
         let launching = cluster.status.is_launching();
         let releasing = matches!(cluster.phase, super::model::Phase::Releasing { .. });
+        let cluster_is_unconfigured = cluster.is_unconfigured();
         let Some(node) = cluster.nodes.get_mut(&task.node) else { return };
         if node.task != Some(task.id) {
             return;
@@ -215,6 +236,10 @@ impl Core {
             node.faults += 1;
             node.gave_up = node.faults >= limit;
         }
+        let agent_lost = cluster_is_unconfigured && is_agent_lost(state);
+        if agent_lost {
+            node.agent = None;
+        }
         let stopped = state == TaskState::Killed || releasing;
         let mut observation = task.observation(if stopped { NodeStatus::Stopped } else { NodeStatus::Failed }, now);
         observation.gave_up = node.gave_up;
@@ -223,9 +248,17 @@ impl Core {
             cluster.waiting_since.get_or_insert(now);
             cluster.waiting.told_at = Some(now);
         }
+        if agent_lost {
+            self.doom_volumes_of(&task.cluster, &task.node, now);
+        }
         self.observe(&task.cluster, &task.node, Kind::Ended, observation, now);
         self.store_cluster(&task.cluster);
     }
+}
+
+/// Whether the task ended because its agent no longer has it.
+fn is_agent_lost(state: TaskState) -> bool {
+    matches!(state, TaskState::Lost | TaskState::Gone | TaskState::GoneByOperator)
 }
 
 /// Whether the node itself is to blame, rather than Mesos or an agent.

@@ -1,7 +1,7 @@
 //! What is told to those who ask: agents, why a cluster waits, whether a cluster would fit.
 
+use super::Core;
 use super::model::{Cluster, Phase, Task};
-use super::{Core, Session};
 use crate::placement::{Outcome, Request, words};
 use bigdata_common::api::cluster::Fit;
 use bigdata_common::api::explain::{AgentList, AgentView, Explanation};
@@ -23,7 +23,7 @@ impl Core {
             .agents
             .values()
             .map(|agent| {
-                let nodes = self.state.tasks.values().filter(|task| task.agent == agent.id).count();
+                let nodes = self.state.tasks.of_agent(&agent.id).count();
                 AgentView {
                     id: agent.id.clone(),
                     host: agent.host.clone(),
@@ -63,11 +63,12 @@ impl Core {
     }
 
     fn summary(&self, cluster: &Cluster, now: Timestamp) -> String {
-        let live = self.state.tasks.values().filter(|task| task.cluster == cluster.id && !task.forgotten).count();
+        let of_cluster = || self.state.tasks.of_cluster(&cluster.id).filter(|task| !task.forgotten);
+        let (live, left) = (of_cluster().filter(|task| task.is_current()).count(), of_cluster().count());
         let all = cluster.nodes.len();
         match &cluster.phase {
             Phase::Released { .. } => return "its nodes have been released".to_owned(),
-            Phase::Releasing { .. } if live > 0 => return format!("{live} of {all} nodes are being ended"),
+            Phase::Releasing { .. } if left > 0 => return format!("{left} of {all} nodes are being ended"),
             Phase::Releasing { .. } => return "its nodes have ended; its volumes are being dealt with".to_owned(),
             Phase::Active => {}
         }
@@ -76,8 +77,8 @@ impl Core {
         }
         let due = cluster.due(now).len();
         if due > 0 {
-            if let Session::Away { reason, .. } = &self.session {
-                return format!("{due} of {all} nodes wait; the Mesos master is away: {reason}");
+            if let Some(words) = self.why_not_placing() {
+                return format!("{due} of {all} nodes wait; {words}");
             }
             let agents = self.state.agents.len();
             return format!("{due} of {all} nodes wait for a place; agents known: {agents}");
@@ -91,13 +92,11 @@ impl Core {
 
     /// Whether these nodes would find a place with what the agents have offered last.
     pub(crate) fn fit(&self, blueprint: &Blueprint) -> Fit {
-        if let Session::Away { reason, .. } = &self.session {
-            return Fit { fits: false, reasons: vec![format!("the Mesos master is away: {reason}")] };
+        if let Some(words) = self.why_not_placing() {
+            return Fit { fits: false, reasons: vec![words] };
         }
         let mut board = self.board();
-        for candidate in &mut board.candidates {
-            candidate.offered = true;
-        }
+        board.open_all();
         let requests: Vec<Request<'_>> = blueprint
             .nodes
             .iter()

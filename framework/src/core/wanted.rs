@@ -183,15 +183,17 @@ impl Core {
         }
     }
 
-    /// Forgets released clusters that the registry no longer lists. Others that it does not list are reported, never
+    /// Forgets released clusters that the registry no longer lists, once nothing of them is left to be cleaned. Others that it does not list are reported, never
     /// touched: a registry that lost its data must not end what runs.
     pub(super) fn listed(&mut self, clusters: &BTreeSet<ClusterId>) {
         let missing: Vec<ClusterId> =
             self.state.clusters.keys().filter(|id| !clusters.contains(*id)).cloned().collect();
         for id in missing {
             if matches!(self.state.clusters[&id].phase, Phase::Released { .. }) {
-                self.state.clusters.remove(&id);
-                self.persist(Write::DeleteCluster(id));
+                if !self.is_to_be_cleaned(&id) {
+                    self.state.clusters.remove(&id);
+                    self.persist(Write::DeleteCluster(id));
+                }
             } else {
                 tracing::warn!(cluster = %id, "the registry does not list a cluster that has nodes here; nothing is done");
             }

@@ -46,6 +46,15 @@ impl MesosSettings {
     }
 }
 
+impl MesosSettings {
+    /// The client's settings.
+    pub(super) fn client(&self) -> ClientSettings {
+        let mut settings = ClientSettings::new(self.masters.clone(), self.info.clone());
+        settings.credential.clone_from(&self.credential);
+        settings
+    }
+}
+
 /// See the [module](self).
 pub(super) struct Subscription {
     settings: MesosSettings,
@@ -77,9 +86,7 @@ impl Subscription {
             if self.client.is_none() {
                 tokio::time::sleep(self.wait).await;
                 self.wait = AGAIN_AFTER;
-                let mut settings = ClientSettings::new(self.settings.masters.clone(), self.settings.info.clone());
-                settings.credential.clone_from(&self.settings.credential);
-                match SchedulerClient::start(settings) {
+                match SchedulerClient::start(self.settings.client()) {
                     Ok(client) => self.client = Some(client),
                     Err(error) => return Input::Disconnected { reason: error.to_string() },
                 }

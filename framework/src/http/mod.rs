@@ -7,8 +7,8 @@ use crate::control::ControlKeys;
 use crate::driver::{Handle, Unavailable};
 use crate::registry::Registry;
 use actix_web::web;
-use bigdata_chassis::Clock;
-use bigdata_chassis::http::ApiError;
+use bigdata_chassis::http::{ApiError, parked_routes};
+use bigdata_chassis::{Clock, Db};
 use bigdata_common::api::PREFIX;
 use bigdata_common::api::problem::ProblemCode;
 
@@ -21,7 +21,8 @@ pub(crate) struct Context {
     pub clock: Clock,
 }
 
-pub(crate) fn routes(config: &mut web::ServiceConfig, context: &Context) {
+pub(crate) fn routes(config: &mut web::ServiceConfig, context: &Context, db: &Db) {
+    parked_routes(config, db);
     config
         .app_data(web::Data::new(context.clone()))
         .route("/internal/v1/nodes/enrol", web::post().to(internal::enrol))

@@ -1,5 +1,6 @@
 //! Whether one agent is a place for one node, and what the node would take there.
 
+use super::board::Room;
 use super::take::{self, Claim, LABEL_CLUSTER, LABEL_NODE, LABEL_REGISTRY};
 use super::words::amount;
 use super::{Board, Candidate, Miss, Neighbour, Network, Request, Slot};
@@ -8,7 +9,8 @@ use bigdata_common::blueprint::{Constraint, DiskKind, Node};
 use bigdata_common::{ClusterId, Name};
 use bigdata_mesos::v1::{Labels, ReservationInfo, Resource};
 use indexmap::IndexMap;
-use std::collections::BTreeSet;
+use std::collections::HashSet;
+use take::Ports;
 
 /// The agent's attribute that says that a container engine answers there.
 pub(crate) const DOCKER_ATTRIBUTE: &str = "bigdata_docker";
@@ -19,6 +21,14 @@ pub(super) struct Question<'a> {
     pub cluster: &'a ClusterId,
     pub request: &'a Request<'a>,
     pub neighbours: &'a [Neighbour<'a>],
+}
+
+/// Attributes that a node must be alone with, and the values that its neighbours have of them.
+pub(super) struct Taken(Vec<(String, HashSet<Option<String>>)>);
+
+fn lacks_engine(candidate: &Candidate, node: &Node) -> bool {
+    let needs_engine = node.docker_image.is_some() && node.command.is_none();
+    needs_engine && candidate.attributes.get(DOCKER_ATTRIBUTE).is_none_or(|value| value == "false")
 }
 
 fn miss(reason: &'static str, distance: f64, words: String) -> Miss {
@@ -35,7 +45,7 @@ impl Question<'_> {
     /// # Errors
     /// The first thing that stands against it: what cannot change first, then amounts, then the offer.
     pub(super) fn ask(&self, index: usize) -> Result<Slot, Miss> {
-        let candidate = &self.board.candidates[index];
+        let candidate = self.board.candidate(index);
         self.check_runtime(candidate)?;
         self.check_constraints(candidate)?;
         self.check_volumes(candidate)?;
@@ -75,10 +85,7 @@ impl Question<'_> {
     }
 
     fn check_runtime(&self, candidate: &Candidate) -> Result<(), Miss> {
-        let node = self.request.node;
-        let needs_engine = node.docker_image.is_some() && node.command.is_none();
-        let has_engine = candidate.attributes.get(DOCKER_ATTRIBUTE).is_some_and(|value| value != "false");
-        if !needs_engine || has_engine {
+        if !lacks_engine(candidate, self.request.node) {
             return Ok(());
         }
         let words = format!(
@@ -117,7 +124,68 @@ impl Question<'_> {
     }
 
     fn candidate(&self, agent: &str) -> Option<&Candidate> {
-        self.board.candidates.iter().find(|candidate| candidate.agent == agent)
+        Some(self.board.candidate(self.board.find(agent)?))
+    }
+
+    /// The values that neighbours have of each attribute that the node must be alone with.
+    pub(super) fn taken(&self) -> Taken {
+        let unique = |constraint: &Constraint| match constraint {
+            Constraint::Unique { attribute } => {
+                let bearers =
+                    self.neighbours.iter().filter(|neighbour| neighbour.node.constraints.contains(constraint));
+                let agents = bearers.filter_map(|neighbour| self.candidate(&neighbour.agent));
+                Some((attribute.clone(), agents.map(|other| value_of(other, attribute).map(str::to_owned)).collect()))
+            }
+            Constraint::Equals { .. } | Constraint::NotEquals { .. } => None,
+        };
+        Taken(self.request.node.constraints.iter().filter_map(unique).collect())
+    }
+
+    /// What [`Question::ask`] would refuse this agent for, where that is to be seen at a glance: the reason, and how far
+    /// it is off.
+    pub(super) fn glance(&self, index: usize, taken: &Taken) -> Option<(&'static str, f64)> {
+        let (candidate, room) = (self.board.candidate(index), self.board.room(index));
+        let node = self.request.node;
+        if lacks_engine(candidate, node) {
+            return Some(("runtime", 2.0));
+        }
+        let refused = |constraint: &Constraint| match constraint {
+            Constraint::Equals { attribute, value } => value_of(candidate, attribute) != Some(value.as_str()),
+            Constraint::NotEquals { attribute, value } => value_of(candidate, attribute) == Some(value.as_str()),
+            Constraint::Unique { .. } => false,
+        };
+        let is_taken = |(attribute, values): &(String, HashSet<Option<String>>)| {
+            !values.is_empty() && values.contains(&value_of(candidate, attribute).map(str::to_owned))
+        };
+        if node.constraints.iter().any(refused) || taken.0.iter().any(is_taken) {
+            return Some(("attribute", 1.5));
+        }
+        if self.request.volumes.iter().any(|volume| volume.seen && volume.agent != candidate.agent) {
+            return Some(("disk", 3.0));
+        }
+        if !candidate.fresh {
+            return Some(("offer", 0.9));
+        }
+        if candidate.leaving.is_some() {
+            return Some(("offer", 1.0));
+        }
+        let wanted = self.wanted();
+        let lacks = |has: i64, wanted: i64| {
+            #[expect(clippy::cast_precision_loss, reason = "amounts are far below 2^53")]
+            let part = (wanted - has) as f64 / wanted as f64;
+            (has < wanted).then_some(part)
+        };
+        lacks(room.cpus, wanted.cpus)
+            .map(|part| ("cpu", part))
+            .or_else(|| lacks(room.mem, wanted.mem).map(|part| ("mem", part)))
+    }
+
+    /// What the node takes of an agent's CPUs and memory, its executor included.
+    pub(super) fn wanted(&self) -> Room {
+        let (node, rules) = (self.request.node, &self.board.rules);
+        #[expect(clippy::cast_precision_loss, reason = "MiB are far below 2^53")]
+        let mem = node.mem as f64 + rules.executor_mem;
+        Room { cpus: take::thousandths(node.cpu + rules.executor_cpus), mem: take::thousandths(mem) }
     }
 
     /// Data binds a node to the agent that has it.
@@ -142,8 +210,7 @@ impl Question<'_> {
             [("cpus", node.cpu, rules.executor_cpus, "CPUs"), ("mem", mem, rules.executor_mem, "MiB of memory")]
         {
             let reason = if name == "cpus" { "cpu" } else { "mem" };
-            let mut whole = slot.free.clone();
-            if let Err(lacks) = take::scalar(&mut whole, claim, name, own + overhead) {
+            if let Some(lacks) = take::lacking(&slot.free, claim, name, own + overhead) {
                 return Err(scalar_miss(candidate, reason, lacks, own + overhead, what));
             }
             for (amount, into) in [(own, &mut slot.resources), (overhead, &mut slot.executor)] {
@@ -229,16 +296,14 @@ impl Question<'_> {
     }
 
     fn take_ports(&self, candidate: &Candidate, claim: Claim<'_>, slot: &mut Slot) -> Result<(), Miss> {
-        let mut offered = take::offered_ports(&slot.free, claim);
-        offered.retain(|port| !candidate.leased_ports.contains(port));
+        let mut offered = Ports::new(&slot.free, claim, candidate.leased_ports.clone());
         let declared = &self.request.node.ports;
         if candidate.network != Network::Host {
             slot.ports = declared.iter().map(|(name, port)| (name.clone(), port.port)).collect();
-            slot.agent_ports.extend(offered.first().copied());
+            slot.agent_ports.extend(offered.first(|_| true));
         } else {
-            let control = offered.iter().copied().find(|port| declared.values().all(|other| other.port != *port));
-            if let Some(control) = control {
-                offered.remove(&control);
+            if let Some(control) = offered.first(|port| declared.values().all(|other| other.port != port)) {
+                offered.remove(control);
                 slot.agent_ports.push(control);
             }
             slot.ports = choose_ports(candidate, self.request.node, offered)?;
@@ -263,7 +328,7 @@ impl Question<'_> {
                 _ => Ok(()),
             };
         };
-        let free = |address: &str| self.is_free(&pool, address);
+        let free = |address: &str| self.board.is_free(&pool, address, self.cluster, self.request.name);
         let address = match fixed {
             Some(address) => {
                 if !address.parse().is_ok_and(|address| range.holds(address)) {
@@ -291,31 +356,24 @@ impl Question<'_> {
         slot.address = address;
         Ok(())
     }
-
-    fn is_free(&self, pool: &str, address: &str) -> bool {
-        let key = (pool.to_owned(), address.to_owned());
-        let remembered = self.board.remembered.get(&key);
-        !self.board.leased.contains(&key)
-            && remembered.is_none_or(|(cluster, node)| cluster == self.cluster && node == self.request.name)
-    }
 }
 
 /// Ports from the offer: fixed ones have their numbers, others theirs where it is free.
-fn choose_ports(candidate: &Candidate, node: &Node, mut offered: BTreeSet<u16>) -> Result<IndexMap<Name, u16>, Miss> {
+fn choose_ports(candidate: &Candidate, node: &Node, mut offered: Ports<'_>) -> Result<IndexMap<Name, u16>, Miss> {
     let mut chosen: IndexMap<Name, u16> = IndexMap::new();
     for (name, port) in node.ports.iter().filter(|(_, port)| port.fixed) {
-        if !offered.remove(&port.port) {
+        if !offered.remove(port.port) {
             let words = format!("agent {} does not offer port {} ({name}), which is fixed", candidate.host, port.port);
             return Err(miss("port", 1.0, words));
         }
         chosen.insert(name.clone(), port.port);
     }
     for (name, port) in node.ports.iter().filter(|(_, port)| !port.fixed) {
-        let number = if offered.contains(&port.port) { Some(port.port) } else { offered.first().copied() };
+        let number = if offered.has(port.port) { Some(port.port) } else { offered.first(|_| true) };
         let Some(number) = number else {
             return Err(miss("port", 0.5, format!("agent {} offers no port for {name}", candidate.host)));
         };
-        offered.remove(&number);
+        offered.remove(number);
         chosen.insert(name.clone(), number);
     }
     // In the order of the declaration.

@@ -3,6 +3,7 @@
 //! Pure. A [`Board`] is what the agents offer at one moment; [`Board::place`] takes from it for one cluster or leaves it
 //! as it was. Agents whose offers are not held stand on the board too, so that their refusals are counted.
 
+mod board;
 mod evaluate;
 mod network;
 mod search;
@@ -12,11 +13,12 @@ pub(crate) mod words;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use board::Board;
 pub(crate) use network::Network;
 
 use crate::core::model::Volume;
 use bigdata_common::api::explain::NodeExplanation;
-use bigdata_common::{ClusterId, Name, blueprint};
+use bigdata_common::{Name, blueprint};
 use bigdata_mesos::resources::Resources;
 use bigdata_mesos::v1::Resource;
 use indexmap::IndexMap;
@@ -42,7 +44,7 @@ pub(crate) struct Candidate {
 }
 
 /// What every placement needs to know.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Rules {
     pub role: String,
     pub registry: String,
@@ -113,27 +115,4 @@ pub(crate) enum Outcome {
     Placed(Vec<Slot>),
     /// The nodes that have no place, each with its refusals.
     Refused(Vec<NodeExplanation>),
-}
-
-/// The agents at one moment.
-#[derive(Debug, Clone)]
-pub(crate) struct Board {
-    pub rules: Rules,
-    pub candidates: Vec<Candidate>,
-    /// Addresses (pool, address) of tasks that are not confirmed to have ended.
-    pub leased: BTreeSet<(String, String)>,
-    /// Addresses that nodes had before, and are to have again.
-    pub remembered: BTreeMap<(String, String), (ClusterId, Name)>,
-}
-
-impl Board {
-    /// Finds a place for all of these nodes of one cluster, or for none.
-    pub(crate) fn place(
-        &mut self,
-        cluster: &ClusterId,
-        requests: &[Request<'_>],
-        neighbours: &[Neighbour<'_>],
-    ) -> Outcome {
-        search::Search::new(self, cluster, requests, neighbours).run()
-    }
 }

@@ -42,7 +42,7 @@ impl Claim<'_> {
     }
 }
 
-fn thousandths(value: f64) -> i64 {
+pub(super) fn thousandths(value: f64) -> i64 {
     #[expect(clippy::cast_possible_truncation, reason = "amounts are far below 2^53")]
     let whole = (value * 1000.0).round() as i64;
     whole
@@ -58,15 +58,25 @@ fn has_source(resource: &Resource) -> bool {
     resource.disk.as_ref().is_some_and(|disk| disk.source.is_some())
 }
 
+/// How much of `amount` of the scalar `name` is missing.
+pub(crate) fn lacking(free: &Resources, claim: Claim<'_>, name: &str, amount: f64) -> Option<f64> {
+    let entries = free.iter().filter(|entry| is_usable(entry, claim, name));
+    let has: i64 = entries.map(|entry| thousandths(entry.amount())).sum();
+    #[expect(clippy::cast_precision_loss, reason = "amounts are far below 2^53")]
+    let lacks = (thousandths(amount) - has) as f64 / 1000.0;
+    (lacks > 0.0).then_some(lacks)
+}
+
+fn is_usable(entry: &Resource, claim: Claim<'_>, name: &str) -> bool {
+    entry.name == name && !entry.is_persistent_volume() && !has_source(entry) && claim.covers(entry)
+}
+
 /// Takes `amount` of the scalar `name`, what is reserved for us first.
 ///
 /// # Errors
 /// How much is missing; then nothing was taken.
 pub(crate) fn scalar(free: &mut Resources, claim: Claim<'_>, name: &str, amount: f64) -> Result<Vec<Resource>, f64> {
-    let usable = |entry: &&Resource| {
-        entry.name == name && !entry.is_persistent_volume() && !has_source(entry) && claim.covers(entry)
-    };
-    let mut entries: Vec<&Resource> = free.iter().filter(usable).collect();
+    let mut entries: Vec<&Resource> = free.iter().filter(|entry| is_usable(entry, claim, name)).collect();
     entries.sort_by_key(|entry| entry.reserved_role().is_none());
     let mut wanted = thousandths(amount);
     let mut parts = Vec::new();
@@ -89,10 +99,7 @@ pub(crate) fn scalar(free: &mut Resources, claim: Claim<'_>, name: &str, amount:
 /// # Errors
 /// How much the largest entry lacks; then nothing was taken.
 pub(crate) fn piece(free: &mut Resources, claim: Claim<'_>, name: &str, amount: f64) -> Result<Resource, f64> {
-    let usable = |entry: &&Resource| {
-        entry.name == name && !entry.is_persistent_volume() && !has_source(entry) && claim.covers(entry)
-    };
-    let mut entries: Vec<&Resource> = free.iter().filter(usable).collect();
+    let mut entries: Vec<&Resource> = free.iter().filter(|entry| is_usable(entry, claim, name)).collect();
     entries.sort_by_key(|entry| entry.reserved_role().is_none());
     let wanted = thousandths(amount);
     match entries.iter().find(|entry| thousandths(entry.amount()) >= wanted) {
@@ -133,11 +140,41 @@ pub(crate) fn volume(free: &mut Resources, id: &str) -> Option<Resource> {
     Some(volume)
 }
 
-/// The ports that may be used.
-pub(crate) fn offered_ports(free: &Resources, claim: Claim<'_>) -> BTreeSet<u16> {
-    let entries = free.iter().filter(|entry| is_ports(entry) && claim.covers(entry));
-    let numbers = entries.filter_map(|entry| entry.ranges.as_ref()).flat_map(Ranges::numbers);
-    numbers.filter_map(|number| u16::try_from(number).ok()).collect()
+/// The ports of an offer that may be used, less those that were taken.
+#[derive(Debug)]
+pub(crate) struct Ports<'a> {
+    ranges: Vec<&'a Range>,
+    taken: BTreeSet<u16>,
+}
+
+impl<'a> Ports<'a> {
+    /// Those of `free` that are not in `taken`.
+    pub(crate) fn new(free: &'a Resources, claim: Claim<'_>, taken: BTreeSet<u16>) -> Self {
+        let entries = free.iter().filter(|entry| is_ports(entry) && claim.covers(entry));
+        Self {
+            ranges: entries.filter_map(|entry| entry.ranges.as_ref()).flat_map(|ranges| &ranges.range).collect(),
+            taken,
+        }
+    }
+
+    pub(crate) fn has(&self, port: u16) -> bool {
+        let number = u64::from(port);
+        !self.taken.contains(&port) && self.ranges.iter().any(|range| (range.begin..=range.end).contains(&number))
+    }
+
+    /// The lowest that `is_wanted` holds for.
+    pub(crate) fn first(&self, is_wanted: impl Fn(u16) -> bool) -> Option<u16> {
+        let lowest = |range: &&Range| {
+            let mut numbers = (range.begin..=range.end).map_while(|number| u16::try_from(number).ok());
+            numbers.find(|port| !self.taken.contains(port) && is_wanted(*port))
+        };
+        self.ranges.iter().filter_map(lowest).min()
+    }
+
+    /// Takes one out; false where it is not there.
+    pub(crate) fn remove(&mut self, port: u16) -> bool {
+        self.has(port) && self.taken.insert(port)
+    }
 }
 
 fn is_ports(entry: &Resource) -> bool {

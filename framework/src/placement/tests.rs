@@ -39,18 +39,15 @@ fn usual() -> Vec<Resource> {
 }
 
 fn board(candidates: Vec<Candidate>) -> Board {
-    Board {
-        rules: Rules {
-            role: "bigdata".to_owned(),
-            registry: "r".to_owned(),
-            principal: None,
-            executor_cpus: 0.1,
-            executor_mem: 32.0,
-        },
-        candidates,
-        leased: BTreeSet::new(),
-        remembered: BTreeMap::new(),
-    }
+    let mut board = Board::new(Rules {
+        role: "bigdata".to_owned(),
+        registry: "r".to_owned(),
+        principal: None,
+        executor_cpus: 0.1,
+        executor_mem: 32.0,
+    });
+    candidates.into_iter().for_each(|candidate| board.put(candidate));
+    board
 }
 
 fn cluster() -> ClusterId {
@@ -119,11 +116,11 @@ fn the_nearest_of_many_is_told() {
 #[test]
 fn a_whole_that_does_not_fit_takes_nothing() {
     let mut board = board(vec![candidate("one", Some("loopback:m:127.64.0.0/24"), usual())]);
-    let before = (board.candidates[0].free.clone(), board.leased.clone());
+    let before = board.picture();
     let node = json!({"cpu": 3.0, "mem": 100, "command": "run"});
     let refused = place(&mut board, json!({"a": node, "b": node})).unwrap_err();
     assert_eq!(refused.len(), 1, "one of the two has a place");
-    assert_eq!((board.candidates[0].free.clone(), board.leased.clone()), before);
+    assert_eq!(board.picture(), before);
 }
 
 #[test]
@@ -143,9 +140,9 @@ fn unique_nodes_are_found_places_even_when_the_first_choice_is_wrong() {
     assert_ne!(slots["a"].candidate, slots["b"].candidate);
     let bound = json!([{"operator": "equals", "attribute": "hostname", "value": "x"}]);
     let mut other = board.clone();
-    other.candidates.iter_mut().for_each(|one| {
-        one.free = [Resource::scalar("cpus", 1.2), Resource::scalar("mem", 150.0)].iter().collect();
-    });
+    for index in 0..2 {
+        other.replace_free(index, [Resource::scalar("cpus", 1.2), Resource::scalar("mem", 150.0)].iter().collect());
+    }
     let slots = place(
         &mut other,
         json!({
@@ -173,10 +170,9 @@ fn ports_come_from_the_offer_where_the_address_is_shared() {
 fn addresses_are_unique_remembered_and_the_last_one_comes_back() {
     let pool = Some("loopback:m:127.64.0.0/29");
     let mut board = board(vec![candidate("one", pool, usual()), candidate("two", pool, usual())]);
-    let key = |address: &str| ("loopback:m".to_owned(), address.to_owned());
-    board.leased.insert(key("127.64.0.1"));
-    board.remembered.insert(key("127.64.0.2"), (cluster(), "other".parse().unwrap()));
-    board.remembered.insert(key("127.64.0.5"), (cluster(), "back".parse().unwrap()));
+    let key = |address: &str, node: &str| ("loopback:m".to_owned(), address.to_owned(), node.parse().unwrap());
+    board.lease("loopback:m", "127.64.0.1");
+    board.remember(&cluster(), vec![key("127.64.0.2", "other"), key("127.64.0.5", "back")]);
     let node: blueprint::Node = serde_json::from_value(json!({"cpu": 0.1, "mem": 10, "command": "r"})).unwrap();
     let (new, back): (Name, Name) = ("new".parse().unwrap(), "back".parse().unwrap());
     let request = |name, last| Request {

@@ -3,7 +3,6 @@
 use super::Miss;
 use bigdata_common::api::explain::{NodeExplanation, Refusal};
 use bigdata_common::{Name, blueprint};
-use std::collections::BTreeMap;
 
 /// A number without needless decimals.
 pub(crate) fn amount(value: f64) -> String {
@@ -31,17 +30,9 @@ pub(crate) fn needs(node: &blueprint::Node) -> String {
     words.join(", ")
 }
 
-/// Counts misses by their reason, the nearest first.
-pub(crate) fn count(name: &Name, node: &blueprint::Node, misses: &[Miss]) -> NodeExplanation {
-    let mut by_reason: BTreeMap<&str, (u32, &Miss)> = BTreeMap::new();
-    for miss in misses {
-        let entry = by_reason.entry(miss.reason).or_insert((0, miss));
-        entry.0 += 1;
-        if miss.distance < entry.1.distance {
-            entry.1 = miss;
-        }
-    }
-    let mut counted: Vec<(u32, &Miss)> = by_reason.into_values().collect();
+/// Misses by their reason: how many agents, and the nearest. The nearest reason comes first.
+pub(crate) fn count(name: &Name, node: &blueprint::Node, misses: &[(u32, Miss)]) -> NodeExplanation {
+    let mut counted: Vec<(u32, &Miss)> = misses.iter().map(|(agents, miss)| (*agents, miss)).collect();
     counted.sort_by(|left, right| left.1.distance.total_cmp(&right.1.distance));
     let mut refusals: Vec<Refusal> = counted
         .into_iter()

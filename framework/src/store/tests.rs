@@ -3,7 +3,7 @@
 use super::{
     Acquired, Claim, StoreError, acquire, commit, is_lasting, load, registry_id, release, renew, set_registry_id,
 };
-use crate::core::model::{Agent, Cluster, EndedTask, Fate, Node, Task, TaskStage, Volume};
+use crate::core::model::{Agent, Cluster, EndedTask, Fate, Node, Standing, Task, TaskStage, Volume};
 use crate::core::output::{LeaseKind, Output, Write};
 use bigdata_chassis::testing::databases;
 use bigdata_chassis::{Db, on_tx};
@@ -67,10 +67,13 @@ fn task(number: u128, node: &str) -> Task {
         newest: 0.0,
         report: NodeReport::default(),
         forgotten: false,
+        unreachable_since: None,
+        standing: Standing::Kept,
         killed_at: None,
         kills: 0,
         killed_since: None,
         heard_at: None,
+        repeated: None,
     }
 }
 

@@ -115,8 +115,8 @@ async fn apply_task(tx: &mut Tx, write: &Write) -> Result<(), StoreError> {
              ON CONFLICT (task_id) DO UPDATE SET node = excluded.node, document = excluded.document",
             task.id.to_string(),
             task.cluster.to_string(),
-            // A task that was forgotten does not stand in the way of the node's next one.
-            if task.forgotten { format!("{} {}", task.node, task.id) } else { task.node.to_string() },
+            // A task of which only the end is awaited does not stand in the way of the node's next one.
+            if !task.is_current() { format!("{} {}", task.node, task.id) } else { task.node.to_string() },
             text("tasks", task)?,
         ),
         Write::TaskEnded(ended) => execute!(

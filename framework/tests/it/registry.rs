@@ -5,17 +5,22 @@ use actix_web::{HttpResponse, web};
 use bigdata_chassis::Tasks;
 use bigdata_chassis::http::{Internal, server};
 use bigdata_chassis::secret::Token;
-use bigdata_common::internal::{ClusterPage, ClusterState, Secrets, Specification};
+use bigdata_common::internal::{ClusterPage, ClusterState, Heard, HeardNode, Secrets, Specification};
 use bigdata_common::{ClusterId, Timestamp};
 use indexmap::IndexMap;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
+use uuid::Uuid;
 
 #[derive(Default)]
 pub(crate) struct Truth {
+    /// The registry's own: tests on one master must not take one another's nodes for theirs.
+    pub id: Uuid,
     pub clusters: BTreeMap<ClusterId, (ClusterState, Specification)>,
+    /// Nodes of which there was word again.
+    pub heard: Vec<HeardNode>,
 }
 
 pub(crate) type Shared = Arc<Mutex<Truth>>;
@@ -29,6 +34,7 @@ pub(crate) fn serve(truth: &Shared, token: &Token, tasks: &Tasks) -> String {
             .app_data(truth.clone())
             .route("/internal/v1/registry", web::get().to(identity))
             .route("/internal/v1/clusters", web::get().to(page))
+            .route("/internal/v1/heard", web::post().to(heard))
             .route("/internal/v1/clusters/{id}", web::get().to(state))
             .route("/internal/v1/clusters/{id}/revisions/{revision}", web::get().to(revision))
             .route("/internal/v1/clusters/{id}/secrets", web::get().to(secrets));
@@ -36,8 +42,8 @@ pub(crate) fn serve(truth: &Shared, token: &Token, tasks: &Tasks) -> String {
     format!("http://{}", server::serve(listener, 1, token, tasks, routes).unwrap())
 }
 
-async fn identity(_internal: Internal) -> HttpResponse {
-    HttpResponse::Ok().json(json!({"id": "11111111-2222-4333-8444-555555555555"}))
+async fn identity(_internal: Internal, truth: Data<Mutex<Truth>>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({"id": truth.lock().unwrap().id}))
 }
 
 async fn page(_internal: Internal, truth: Data<Mutex<Truth>>) -> Json<ClusterPage> {
@@ -62,6 +68,11 @@ async fn revision(_internal: Internal, path: Path<(String, u32)>, truth: Data<Mu
 
 async fn secrets(_internal: Internal, _id: Path<String>) -> Json<Secrets> {
     Json(Secrets(IndexMap::from([("password".to_owned(), "canary".to_owned())])))
+}
+
+async fn heard(_internal: Internal, body: Json<Heard>, truth: Data<Mutex<Truth>>) -> HttpResponse {
+    truth.lock().unwrap().heard.extend(body.into_inner().nodes);
+    HttpResponse::NoContent().finish()
 }
 
 fn not_found() -> HttpResponse {

@@ -12,6 +12,7 @@ use bigdata_common::status::{ClusterStatus, NodeStatus};
 use bigdata_common::{AttemptId, Principal, Role};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 fn cluster(number: u64) -> ClusterId {
     ClusterId::parse_any(&format!("clusters/alice/demo/1.0/{number}")).unwrap()
@@ -115,6 +116,65 @@ async fn what_does_not_fit_is_explained_and_what_fails_is_given_up() {
     stage.change(&failing, |state| (state.status, state.desired) = (ClusterStatus::Failed, Desired::Release));
     stage.tell(&failing, Event::ClusterDestroying {}).await;
     stage.expect("the release", |event| matches!(event, Event::ClusterReleased { .. }).then_some(())).await;
+    stage.end().await;
+}
+
+#[actix_web::test]
+async fn the_registry_is_told_of_which_nodes_there_was_word_again() {
+    let mut stage = Stage::new().await;
+    let id = cluster(4);
+    let health = json!({"tcp": [80], "interval_ms": 5_000, "timeout_ms": 2_000, "failures": 3, "deadline_ms": 60_000});
+    let node = |command: &str| json!({"cpu": 0.5, "mem": 64, "command": command, "health": health});
+    stage.register(&id, json!({"loud": node("repeat"), "silent": node("run")})).await;
+    let mut facts = Vec::new();
+    while facts.len() < 2 {
+        let fact = stage.expect("a node running", |event| match event {
+            Event::NodeRunning(fact) => Some(fact.clone()),
+            _ => None,
+        });
+        facts.push(fact.await);
+    }
+    let loud = facts.into_iter().find(|fact| fact.node.as_str() == "loud").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let heard = loop {
+        let heard = stage.truth.lock().unwrap().heard.clone();
+        // The first says when it was, a later one that it goes on.
+        if heard.len() >= 2 {
+            break heard;
+        }
+        assert!(Instant::now() < deadline, "the registry was not told: {heard:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    for node in &heard {
+        assert_eq!((&node.cluster, &node.node, node.sequence, node.holds_ms), (&id, &loud.node, loud.sequence, 67_000));
+        assert!(node.observed_at >= loud.observation.observed_at, "{node:?}");
+    }
+    assert!(heard[0].observed_at < heard[1].observed_at);
+    stage.end().await;
+}
+
+#[actix_web::test]
+async fn an_empty_database_beside_live_nodes_of_this_registry_places_nothing() {
+    let mut stage = Stage::new().await;
+    let id = cluster(5);
+    stage.register(&id, json!({"node": {"cpu": 0.5, "mem": 64, "command": "run"}})).await;
+    stage.expect("the node", |event| matches!(event, Event::NodeRunning(_)).then_some(())).await;
+    stage.stop().await;
+    stage.lose_database();
+    stage.start().await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let summary = loop {
+        let caller = stage.client().on_behalf_of(&Principal::local());
+        let explanation = caller.get::<Explanation>(&format!("/bigdata/api/v1/explain/{id}")).await;
+        match explanation {
+            Ok(explanation) if explanation.summary.contains("restore") => break explanation.summary,
+            other => assert!(Instant::now() < deadline, "the loss was not found: {other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(summary.contains("(node node of clusters--alice--demo--1__0--5)"), "{summary}");
+    let awaited = stage.service.as_ref().unwrap().tasks.readiness().awaited();
+    assert!(awaited["placement"].contains("framework.adopt_nothing"), "{awaited:?}");
     stage.end().await;
 }
 

@@ -81,7 +81,7 @@ impl Stage {
         };
         let listens = |engine: &Engine| format!("http://{}", engine.address());
         let master = engine.as_ref().map_or_else(|| std::env::var(MASTER).unwrap(), listens);
-        let truth: Shared = Arc::new(Mutex::new(Truth::default()));
+        let truth: Shared = Arc::new(Mutex::new(Truth { id: uuid::Uuid::new_v4(), ..Truth::default() }));
         let (token, registry_tasks) = (Token::random(), Tasks::new());
         let registry = registry::serve(&truth, &token, &registry_tasks);
         let bus: Arc<dyn Bus> = Arc::new(EmbeddedBus::new());
@@ -128,6 +128,16 @@ impl Stage {
         let running = self.service.take().unwrap();
         assert!(running.tasks.shut_down(LIMIT).await, "the service's tasks end");
         running.db.close().await;
+    }
+
+    /// The stopped service's database is gone.
+    pub(crate) fn lose_database(&self) {
+        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("framework.db")) {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
     }
 
     pub(crate) fn client(&self) -> &InternalClient {

@@ -9,11 +9,11 @@ use crate::headers;
 use crate::proxy::{self, Answer, Asking, NoAnswer};
 use crate::routes::Route;
 use crate::state::State;
-use actix_web::{HttpRequest, HttpResponse, web};
-use bigdata_chassis::http::{ApiError, ClientError};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use bigdata_chassis::http::{ApiError, ClientError, Internal};
 use bigdata_common::api::PREFIX;
 use bigdata_common::api::problem::ProblemCode;
-use bigdata_common::internal::{ControlGrant, ControlRequest};
+use bigdata_common::internal::{ControlGrant, ControlRequest, RUN_ATTEMPT_HEADER};
 use bigdata_common::{ClusterDn, ClusterId, Name};
 use channel::Channel;
 use grants::Key;
@@ -53,6 +53,9 @@ pub(crate) async fn call(
     let uri = uri.map_err(|error| unavailable(NoAnswer::Broken(error.into())))?;
     let mut outgoing = proxy::outgoing(request, uri, upload.body, upload.length).map_err(unavailable)?;
     headers::name(outgoing.headers_mut(), asking.cause);
+    if Internal::extract(request).await.is_ok() {
+        headers::pass(outgoing.headers_mut(), request.headers(), RUN_ATTEMPT_HEADER);
+    }
     let limit = if request.method().is_safe() { asking.answer_timeout } else { COMMAND_TIMEOUT };
     let answered = async { Answer::take(channel.send(outgoing, &grant).await?).await };
     let answer = proxy::within(limit, upload.sent, answered).await.and_then(|answer| answer);

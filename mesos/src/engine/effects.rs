@@ -99,6 +99,8 @@ pub(crate) enum Output {
         /// How long what it leaves behind may go on.
         grace: Duration,
     },
+    /// Let the process and its session go on if somebody has stopped it: it is to hear that it must end.
+    Resume(Process),
     /// End the process and its session by force.
     Kill(Process),
     CreateVolume {
@@ -208,5 +210,7 @@ pub(crate) struct Config {
     pub(crate) hostname: String,
     pub(crate) address: std::net::SocketAddr,
     pub(crate) attributes: Vec<crate::v1::Attribute>,
+    /// Whom schedulers have proved to be, where they are asked.
+    pub(crate) principal: Option<String>,
     pub(crate) timing: super::Timing,
 }

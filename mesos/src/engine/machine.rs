@@ -11,10 +11,10 @@ const MEBIBYTE: u64 = 1024 * 1024;
 const SYSTEM_MEM: u64 = 1024;
 const SYSTEM_DISK: u64 = 5 * 1024;
 /// Mesos's default range of ports.
-const PORTS: (u64, u64) = (31000, 32000);
+pub(super) const PORTS: (u64, u64) = (31000, 32000);
 
-/// CPUs, memory, the disk of `work_dir`'s file system, and Mesos's usual ports.
-pub(crate) fn resources(work_dir: &Path) -> Resources {
+/// CPUs, memory, the disk of `work_dir`'s file system, and these ports.
+pub(crate) fn resources(work_dir: &Path, ports: &[(u64, u64)]) -> Resources {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let cpus = u32::try_from(cpus).map_or(1.0, f64::from);
     let mem = left(memory().unwrap_or(0), SYSTEM_MEM);
@@ -23,7 +23,7 @@ pub(crate) fn resources(work_dir: &Path) -> Resources {
         Resource::scalar("cpus", cpus),
         Resource::scalar("mem", mem),
         Resource::scalar("disk", disk),
-        Resource::ports([PORTS]),
+        Resource::ports(ports.iter().copied()),
     ];
     found.iter().collect()
 }
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_machine_has_something_of_everything() {
-        let found = resources(Path::new("/"));
+        let found = resources(Path::new("/"), &[PORTS]);
         assert!(found.cpus() >= 1.0 && found.mem() > 0.0 && found.disk() > 0.0, "{found}");
         assert_eq!(found.ports().count(), 1001);
     }

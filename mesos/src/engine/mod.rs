@@ -13,6 +13,7 @@ mod checkpoint;
 mod core;
 mod effects;
 mod files;
+mod groups;
 mod http;
 mod ids;
 mod launcher;
@@ -24,6 +25,7 @@ mod pool;
 mod process;
 mod records;
 mod remains;
+mod secret;
 mod shell;
 mod state;
 #[cfg(test)]
@@ -55,9 +57,13 @@ pub struct Settings {
     pub attributes: Vec<Attribute>,
     /// What there is to be offered; `None` for what is found on the machine.
     pub resources: Option<Vec<Resource>>,
+    /// The ports to be offered where `resources` does not say: first and last of each range.
+    pub ports: Vec<(u64, u64)>,
     /// For every executor, beside what its command says.
     pub executor_environment: Vec<(String, String)>,
-    /// Principal and secret that schedulers must give (HTTP Basic); `None` to ask for none.
+    /// Principal and secret that schedulers and whoever asks for the state must give (HTTP Basic); `None` to ask for
+    /// none, which lets every process of the machine start programs as the engine's user. Executors prove themselves by
+    /// a token each in any case.
     pub credential: Option<(String, String)>,
     /// How long things take and may take.
     pub timing: Timing,
@@ -73,6 +79,7 @@ impl Settings {
             hostname: listen.ip().to_string(),
             attributes: Vec::new(),
             resources: None,
+            ports: vec![machine::PORTS],
             executor_environment: Vec::new(),
             credential: None,
             timing: Timing::default(),

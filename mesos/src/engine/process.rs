@@ -81,10 +81,29 @@ pub(crate) fn kill_session(process: &Process) {
     }
 }
 
-/// Ends one process by force, if it is still the same.
-pub(crate) fn kill_one(process: &Process) {
+/// Lets a process that somebody stopped go on, and those of its session, too.
+pub(crate) fn resume_session(process: &Process) {
+    let is_stopped = |stat: &Stat| stat.state == 'T';
+    let leader = stat(process.pid).filter(|stat| stat.started == process.started && process.boot == boot());
+    let Some(leader) = leader else { return };
+    // In any case: it may be about to stop.
+    let _ = kill(Pid::from_raw(process.pid), Signal::SIGCONT);
+    if !is_stopped(&leader) {
+        return;
+    }
+    tracing::warn!(pid = process.pid, "an executor that is to end was stopped, and goes on");
+    for pid in all() {
+        let member = |stat: &Stat| pid == process.pid || stat.session == process.pid;
+        if stat(pid).is_some_and(|stat| member(&stat) && is_stopped(&stat)) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
+        }
+    }
+}
+
+/// Sends one process a signal, if it is still the same.
+pub(crate) fn signal_one(process: &Process, signal: Signal) {
     if is_alive(process) {
-        let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        let _ = kill(Pid::from_raw(process.pid), signal);
     }
 }
 
@@ -171,6 +190,12 @@ fn ids(environment: &[u8]) -> impl Iterator<Item = String> {
     let words = told.flat_map(move |variable| variable.split(move |byte| !is_part(byte)));
     let words = words.filter(|word| word.len() == LENGTH && word[8] == b'-');
     words.filter_map(|word| Some(std::str::from_utf8(word).ok()?.to_owned()))
+}
+
+/// Whether the environment of the process names the container.
+pub(crate) fn names(pid: i32, container_id: &str) -> bool {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    ids(&environment).any(|id| id == container_id)
 }
 
 fn all() -> Vec<i32> {

@@ -83,11 +83,12 @@ impl Shell {
             hostname: settings.hostname.clone(),
             address,
             attributes: settings.attributes.clone(),
+            principal: settings.credential.as_ref().map(|(principal, _)| principal.clone()),
             timing: settings.timing,
         };
         let given = match &settings.resources {
             Some(resources) => Resources::from(&resources[..]),
-            None => machine::resources(&work_dir),
+            None => machine::resources(&work_dir, &settings.ports),
         };
         let agent_id = config.agent_id.clone();
         let launcher = Launcher::new(settings, files.clone(), address, agent_id.clone());
@@ -258,6 +259,9 @@ impl Shell {
             }
             Output::Launch(executor) => self.launch(&executor),
             Output::Watch { container_id, process, grace } => self.watch(container_id, process, grace),
+            Output::Resume(process) => {
+                tokio::task::spawn_blocking(move || process::resume_session(&process));
+            }
             Output::Kill(process) => {
                 tokio::task::spawn_blocking(move || process::kill_session(&process));
             }

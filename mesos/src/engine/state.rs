@@ -22,13 +22,14 @@ pub(crate) fn describe(core: &Core, now: Now) -> Value {
             "free": agent.pool.free().to_string(),
         },
         "uptime_seconds": now.elapsed.as_secs(),
-        "frameworks": core.master.frameworks().map(framework).collect::<Vec<_>>(),
+        "frameworks": core.master.frameworks().map(|(id, one)| framework(core, id, one)).collect::<Vec<_>>(),
         "executors": agent.executors().map(executor).collect::<Vec<_>>(),
         "tasks": agent.tasks().map(task).collect::<Vec<_>>(),
     })
 }
 
-fn framework((id, framework): (&FrameworkId, &Framework)) -> Value {
+fn framework(core: &Core, id: &FrameworkId, framework: &Framework) -> Value {
+    let own = core.agent.tasks().filter(|task| task.framework_id() == id && !task.state().is_terminal());
     json!({
         "id": id.as_str(),
         "name": framework.info.name,
@@ -36,6 +37,7 @@ fn framework((id, framework): (&FrameworkId, &Framework)) -> Value {
         "suppressed": framework.suppressed,
         "connected": framework.connection().is_some(),
         "checkpoint": framework.info.checkpoint(),
+        "tasks": own.map(task).collect::<Vec<_>>(),
     })
 }
 
@@ -66,5 +68,12 @@ fn task(task: &Task) -> Value {
         "state": task.state().as_str(),
         "unacknowledged": task.record().updates.len(),
         "resources": task.resources().to_string(),
+        "labels": labels(task),
     })
+}
+
+/// As Mesos writes them.
+fn labels(task: &Task) -> Vec<Value> {
+    let labels = task.info().labels.iter().flat_map(|labels| &labels.labels);
+    labels.map(|label| json!({"key": label.key, "value": label.value})).collect()
 }

@@ -96,6 +96,7 @@ fn recover(stored: &BTreeMap<String, Vec<u8>>, alive: &BTreeMap<String, Running>
         hostname: "host".to_owned(),
         address: "127.0.0.1:5050".parse().unwrap(),
         attributes: Vec::new(),
+        principal: None,
         timing: Timing::default(),
     };
     let identity = IdentityRecord {

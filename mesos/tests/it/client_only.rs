@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bigdata_mesos::client::scheduler::{Event, Settings};
+use bigdata_mesos::client::scheduler::Event;
 use bigdata_mesos::recordio;
 use bigdata_mesos::v1::scheduler::{Event as WireEvent, EventType, Subscribed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::cluster::Cluster;
-use crate::support::framework::{Framework, info};
+use crate::support::framework::{Framework, info, settings};
 
 /// Answers every connection's first request with `answer`, and then says nothing.
 async fn silent_server(answer: Vec<u8>) -> SocketAddr {
@@ -45,7 +45,7 @@ async fn the_leader_is_followed_to() {
         "HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}/api/v1/scheduler\r\nContent-Length: 0\r\n\r\n"
     );
     let follower = silent_server(answer.into_bytes()).await;
-    let mut framework = Framework::with(Settings::new(vec![format!("http://{follower}")], info("follows")));
+    let mut framework = Framework::with(settings(vec![format!("http://{follower}")], info("follows")));
     framework.connected().await;
     framework.run("t", "").await;
 }
@@ -57,7 +57,7 @@ async fn a_master_that_is_down_is_passed_over() {
     let no_leader =
         silent_server(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 9\r\n\r\nno leader".to_vec()).await;
     let masters = vec![format!("http://{unused}"), format!("http://{no_leader}"), cluster.url()];
-    let mut framework = Framework::with(Settings::new(masters, info("passes over")));
+    let mut framework = Framework::with(settings(masters, info("passes over")));
     framework.connected().await;
     let first = framework.wait("a reason", disconnected).await;
     assert!(first.contains(&unused.to_string()), "{first}");
@@ -83,7 +83,7 @@ async fn a_master_that_falls_silent_is_left() {
     answer.extend_from_slice(&record);
     answer.extend_from_slice(b"\r\n");
     let master = silent_server(answer).await;
-    let mut framework = Framework::with(Settings::new(vec![format!("http://{master}")], info("silence")));
+    let mut framework = Framework::with(settings(vec![format!("http://{master}")], info("silence")));
     framework.connected().await;
     let began = Instant::now();
     let reason = framework.wait("a reason", disconnected).await;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bigdata_mesos::call::scheduler as call;
-use bigdata_mesos::client::scheduler::{Credential, Event, Settings};
+use bigdata_mesos::client::scheduler::{Event, Settings};
 use bigdata_mesos::engine::{Engine, EngineError, Shutdown, Timing};
 use bigdata_mesos::event::SchedulerEvent;
 use bigdata_mesos::v1::{CommandInfo, Operation, Reason, Resource, TaskState};
@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::cluster::{Cluster, EngineCluster};
-use crate::support::framework::{Framework, again_at_once, info, reserved, task};
+use crate::support::framework::{Framework, PRINCIPAL, SECRET, again_at_once, info, reserved, task};
 use crate::support::mesos::kill_those_in;
 use crate::support::{example, is_alive, until};
 
@@ -74,7 +74,7 @@ async fn everything_is_found_again_after_kill_9() {
     framework.connected().await;
     let offer = framework.offer().await;
     let disk = reserved(Resource::scalar("disk", 64.0));
-    let volume = disk.clone().persistent("v", None, "data");
+    let volume = disk.clone().persistent("v", Some(PRINCIPAL), "data");
     let mut kept = task(&offer, "kept", "write data/file kept");
     kept.resources.push(volume.clone());
     let operations = vec![
@@ -183,7 +183,7 @@ async fn sandboxes_go_and_volumes_stay() {
     let work_dir = engine_of(&mut cluster).work_dir();
     let offer = framework.offer().await;
     let disk = reserved(Resource::scalar("disk", 64.0));
-    let volume = disk.clone().persistent("v", None, "data");
+    let volume = disk.clone().persistent("v", Some(PRINCIPAL), "data");
     let mut task = task(&offer, "t", "write data/file kept\nwrite file gone");
     task.resources.push(volume.clone());
     let operations =
@@ -203,26 +203,6 @@ async fn sandboxes_go_and_volumes_stay() {
 }
 
 #[tokio::test]
-async fn who_has_no_credential_is_not_let_in() {
-    let cluster = EngineCluster::start(|settings| {
-        settings.credential = Some(("platform".to_owned(), "secret".to_owned()));
-    });
-    let cluster = Cluster::Engine(Box::new(cluster.await));
-    let refused = |event: &Event| match event {
-        Event::Disconnected { reason } => Some(reason.clone()),
-        _ => None,
-    };
-    let mut stranger = Framework::start(&cluster, info("stranger"));
-    let reason = stranger.wait("a refusal", refused).await;
-    assert!(reason.contains("401"), "{reason}");
-    let mut settings = Settings::new(vec![cluster.url()], info("known"));
-    settings.credential = Some(Credential { principal: "platform".to_owned(), secret: "secret".to_owned() });
-    let mut known = Framework::with(settings);
-    known.connected().await;
-    known.run("t", "").await;
-}
-
-#[tokio::test]
 async fn a_work_directory_has_one_engine() {
     let mut cluster = start(|_| {}).await;
     let mut settings = engine_of(&mut cluster).settings.clone();
@@ -237,7 +217,8 @@ async fn the_state_is_shown_to_people_without_secrets() {
     let mut framework = Framework::subscribe(&cluster, info("state")).await;
     framework.run("t", "write file very-secret").await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let state = client.get(format!("{}/state", cluster.url())).send().await.unwrap();
+    let state = client.get(format!("{}/state", cluster.url())).basic_auth(PRINCIPAL, Some(SECRET));
+    let state = state.send().await.unwrap();
     let text = state.text().await.unwrap();
     let state: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(state["tasks"][0]["state"], "TASK_RUNNING");

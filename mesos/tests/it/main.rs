@@ -7,5 +7,6 @@
 mod client_only;
 mod conformance;
 mod engine_only;
+mod executors_only;
 mod support;
 mod zookeeper;

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bigdata_mesos::client::scheduler::{Event, Settings};
+use bigdata_mesos::client::scheduler::Event;
 
 use crate::support::cluster::Cluster;
-use crate::support::framework::{Framework, info};
+use crate::support::framework::{Framework, info, settings};
 
 /// Where Debian has its programs.
 const PROGRAMS: &str = "/usr/share/zookeeper/bin";
@@ -97,7 +97,7 @@ async fn the_elected_leader_is_found_and_after_its_end_the_next() {
     let Some(zookeeper) = ZooKeeper::start() else { return };
     let cluster = Cluster::engine().await;
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut settings = Settings::new(vec![format!("zk://{}/mesos", zookeeper.address)], info("elects"));
+    let mut settings = settings(vec![format!("zk://{}/mesos", zookeeper.address)], info("elects"));
     settings.backoff_limit = Duration::from_millis(200);
     let mut framework = Framework::with(settings);
     let reason = framework.wait("the reason", |event| match event {

@@ -9,7 +9,7 @@ use crate::run::Hold;
 use bigdata_chassis::http::ApiError;
 use bigdata_common::Name;
 use bigdata_common::api::PREFIX;
-use bigdata_common::internal::ExecRequest;
+use bigdata_common::internal::{ExecRequest, RUN_ATTEMPT_HEADER};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body_util::{BodyExt, BodyStream, StreamBody};
@@ -24,8 +24,6 @@ const CALL_LIMIT: Duration = Duration::from_secs(3700);
 const EXEC_MARGIN: Duration = Duration::from_secs(30);
 /// An exec up to this size is read for its time limit, in bytes; a longer one has the longest.
 const EXEC_READ_MAX: u64 = 1 << 20;
-/// Says which attempt of which run calls: `RUN.ATTEMPT`.
-const ATTEMPT_HEADER: &str = "bigdata-run-attempt";
 
 /// Whether a node has this.
 pub(super) fn is_known(method: &Method, what: &str) -> bool {
@@ -54,7 +52,7 @@ pub(super) async fn node(
     let gateway = reach.context.gateway.on_behalf_of(&owner(dn));
     let (parts, body) = request.into_parts();
     let attempt = format!("{}.{}", reach.claim.run.run, reach.claim.run.attempt);
-    let mut call = gateway.request(parts.method.clone(), &path).header(ATTEMPT_HEADER, attempt);
+    let mut call = gateway.request(parts.method.clone(), &path).header(RUN_ATTEMPT_HEADER, attempt);
     for header in [CONTENT_TYPE, CONTENT_LENGTH, ACCEPT] {
         if let Some(value) = parts.headers.get(&header) {
             call = call.header(header, value.clone());

@@ -1,12 +1,13 @@
 //! One attempt at a run.
 
-use super::child::{self, Child};
+use super::child::Child;
 use super::command::Kind;
 use super::log::Log;
 use super::mask::Mask;
 use super::prepare::{Attempt, prepare};
 use super::verdict::{self, End};
-use super::{Directory, Hold, Outcome, await_gone};
+use super::watch::{Ended, Seen, Watch};
+use super::{Directory, Hold, Outcome, await_gone, group};
 use crate::document::document;
 use crate::reach::{self, Reach};
 use crate::registry::Material;
@@ -15,16 +16,12 @@ use crate::slots::Slot;
 use crate::store::{Claim, StoreError, StoredOutput, StoredRun};
 use bigdata_chassis::secret::Token;
 use bigdata_common::event::RunResult;
-use bigdata_sandbox::{Report, Spec};
+use bigdata_sandbox::{Spec, size_in_words};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How long a tree may take to end beyond its time, before its sandbox is given up.
-const END_LIMIT: Duration = Duration::from_secs(20);
-/// How long output is read once the tree is gone.
-const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// How long it may take until a script begins; then its place is given to another for a while.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
@@ -134,15 +131,6 @@ struct Script<'a> {
     hold: &'a Hold,
 }
 
-/// Why the tree was ended before its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    Cancelled,
-    ShuttingDown,
-    /// The claim is lost: another may begin the run again at any moment.
-    ClaimLost,
-}
-
 impl Script<'_> {
     async fn run(&self, slot: &Slot, time_left: Duration) -> Outcome {
         let published = self.published.iter().filter(|output| output.secret).map(|output| output.value.as_str());
@@ -199,78 +187,44 @@ impl Script<'_> {
                 tracing::warn!(run.id = %self.claim.run.run, error = &error as &dyn std::error::Error, "a script's process could not be noted");
             }
         }
-        let (report, last_line, ended) = self.watch(child, time_left, mask).await;
-        let Some(report) = report else {
+        let Self { context, log, cancel, hold, .. } = *self;
+        let watch = Watch { context, directory: directory.path(), mask, log, cancel, hold, time_left };
+        let seen = watch.run(child).await;
+        if seen.report.is_none() {
             // Its supervisor was killed, or does not come to an end: what is left of the tree must go first.
             let own = crate::store::Supervisor { machine: self.context.owner.machine.clone(), pid: 0, start: 0 };
             if let Err(reason) = await_gone(&self.context.owner, &own, self.claim.run.run).await {
                 return Ok(Outcome::Later(reason));
             }
-            return Ok(match ended {
-                Some(Ended::Cancelled) => Outcome::Ended(RunResult::Cancelled {}),
-                Some(Ended::ShuttingDown | Ended::ClaimLost) => Outcome::Interrupted,
-                None => Outcome::Ended(RunResult::Failed { reason: "was killed from outside".to_owned() }),
-            });
-        };
-        Ok(match ended {
-            Some(Ended::Cancelled) if report.requested => Outcome::Ended(RunResult::Cancelled {}),
+        }
+        Ok(self.outcome(&seen))
+    }
+
+    /// What becomes of the run, once nothing of its tree is left.
+    fn outcome(&self, seen: &Seen) -> Outcome {
+        let limits = &self.context.settings.limits;
+        let failed = |reason: String| Outcome::Ended(RunResult::Failed { reason });
+        // Without a report it was ended in any case.
+        let requested = seen.report.as_ref().is_none_or(|report| report.requested);
+        match (seen.ended, &seen.report) {
+            (Some(Ended::Cancelled), _) if requested => Outcome::Ended(RunResult::Cancelled {}),
             // Whoever has the claim now will say how the run ends.
-            Some(Ended::ClaimLost) => Outcome::Interrupted,
-            Some(Ended::ShuttingDown) if report.requested => Outcome::Interrupted,
+            (Some(Ended::ClaimLost), _) => Outcome::Interrupted,
+            (Some(Ended::ShuttingDown), _) if requested => Outcome::Interrupted,
+            (Some(Ended::DirectoryFull), _) if requested => {
+                failed(format!("its directory holds more than the limit of {}", size_in_words(limits.directory_bytes)))
+            }
+            (_, None) => failed("was killed from outside".to_owned()),
             // Its sandbox was asked by others, as at a machine's end, or had no word from this process in time.
-            None if report.requested => Outcome::Interrupted,
-            _ => Outcome::Ended(verdict::verdict(&End {
+            (None, Some(_)) if requested => Outcome::Interrupted,
+            (_, Some(report)) => Outcome::Ended(verdict::verdict(&End {
                 ending: &report.ending,
                 action: &self.claim.run.action,
                 required: self.stored.required,
                 allowed_ms: allowed_ms(self.stored),
-                last_line: last_line.as_deref(),
+                reached: group::reached(report, limits).as_deref(),
+                last_line: seen.last_line.as_deref(),
             })),
-        })
-    }
-
-    /// Reads the script's output until its tree is gone, and ends it when it is cancelled or the service ends.
-    async fn watch(
-        &self,
-        child: Child,
-        time_left: Duration,
-        mask: &Mask,
-    ) -> (Option<Report>, Option<String>, Option<Ended>) {
-        let line_bytes = self.context.settings.limits.line_bytes;
-        let (mut ending, stdout, stderr) = child.split();
-        let reading = async {
-            tokio::join!(
-                child::read(stdout, "stdout", line_bytes, mask, self.log),
-                child::read(stderr, "stderr", line_bytes, mask, self.log),
-            )
-        };
-        tokio::pin!(reading);
-        let mut last_lines = None;
-        let mut ended = None;
-        let shutting_down = self.context.tasks.token();
-        let mut hold = self.hold.clone();
-        ending.keep_alive(hold.left()).await;
-        let mut give_up_at = tokio::time::Instant::now() + time_left + END_LIMIT;
-        let report = loop {
-            tokio::select! {
-                report = ending.ended() => break report,
-                lines = &mut reading, if last_lines.is_none() => last_lines = Some(lines),
-                () = self.cancel.cancelled(), if ended.is_none() => ended = Some(Ended::Cancelled),
-                () = shutting_down.cancelled(), if ended.is_none() => ended = Some(Ended::ShuttingDown),
-                () = self.hold.lost(), if ended.is_none() => ended = Some(Ended::ClaimLost),
-                () = hold.renewed() => ending.keep_alive(hold.left()).await,
-                () = tokio::time::sleep_until(give_up_at) => break None,
-            }
-            if ended.is_some() {
-                ending.kill().await;
-                give_up_at = give_up_at.min(tokio::time::Instant::now() + END_LIMIT);
-            }
-        };
-        ending.collect(DRAIN_LIMIT).await;
-        if last_lines.is_none() {
-            last_lines = tokio::time::timeout(DRAIN_LIMIT, &mut reading).await.ok();
         }
-        let last_line = last_lines.and_then(|(stdout, stderr)| stderr.or(stdout));
-        (report, last_line, ended)
     }
 }

@@ -1,5 +1,6 @@
 //! Who drives, and whether a former driver and its script's tree are gone.
 
+use super::group;
 use crate::store::Supervisor;
 use bigdata_common::RunId;
 use bigdata_sandbox::{Process, kill_all, processes_with_environment};
@@ -66,9 +67,11 @@ pub(crate) async fn await_gone(owner: &Owner, former: &Supervisor, run: RunId) -
         }
         tokio::time::sleep(PAUSE).await;
     }
-    let run = run.to_string();
-    let ended =
-        tokio::task::spawn_blocking(move || kill_all(|| processes_with_environment("BIGDATA_RUN", &run), TREE_LIMIT));
+    let ended = tokio::task::spawn_blocking(move || {
+        group::end(run, TREE_LIMIT)?;
+        let run = run.to_string();
+        kill_all(|| processes_with_environment("BIGDATA_RUN", &run), TREE_LIMIT)
+    });
     match ended.await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),

@@ -2,6 +2,7 @@
 
 use super::command::{Kind, SEARCH_PATH};
 use super::directory::{Directory, path_of};
+use super::group;
 use crate::document::Document;
 use crate::service::Context;
 use crate::store::Claim;
@@ -70,7 +71,10 @@ pub(crate) fn prepare(context: &Context, attempt: &Attempt<'_>) -> io::Result<(D
     spec.limits.file_size_bytes = Some(limits.file_bytes);
     spec.limits.address_space_bytes = Some(limits.address_space_bytes);
     spec.limits.open_files = Some(limits.open_files);
-    // A limit on processes counts all of a user's: it can be had only where the script has a user of its own.
+    // The whole tree is bounded where this process is root, and makes control groups.
+    spec.cgroup = attempt.uid.map(|_| group::name(claim.run.run));
+    spec.limits.memory_bytes = attempt.uid.map(|_| limits.memory_bytes);
+    // Without a group a limit on processes counts all of a user's: it can be had only where the script has a user of its own.
     spec.limits.processes = attempt.uid.map(|_| limits.processes);
     Ok((directory, spec))
 }

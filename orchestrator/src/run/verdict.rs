@@ -19,6 +19,8 @@ pub(crate) struct End<'a> {
     pub(crate) required: bool,
     /// How long the script was allowed to run, in milliseconds.
     pub(crate) allowed_ms: u64,
+    /// The limits that its tree has reached, in words.
+    pub(crate) reached: Option<&'a str>,
     /// The last line with something in it, of standard error where there is one.
     pub(crate) last_line: Option<&'a str>,
 }
@@ -35,6 +37,10 @@ pub(crate) fn verdict(end: &End<'_>) -> RunResult {
         Ending::TimedOut => format!("ran longer than {}", duration(end.allowed_ms)),
         Ending::SetupFailed { what, .. } => format!("could not be started: {what}"),
         ending @ (Ending::Signaled { .. } | Ending::MemoryExhausted) => ending.to_string(),
+    };
+    let reason = match end.reached {
+        Some(reached) => format!("{reason}; {reached}"),
+        None => reason,
     };
     let reason = match (end.last_line, end.ending) {
         (Some(line), Ending::TimedOut) => format!("{reason}; its last line was: {}", shortened(line, LAST_LINE_MAX)),
@@ -89,12 +95,15 @@ mod tests {
             (missing, true, None, failed("could not be started: command not found: /x")),
         ];
         for (ending, required, last_line, expected) in cases {
-            let end = End { ending: &ending, action: "start", required, allowed_ms: 1_799_700, last_line };
+            let end =
+                End { ending: &ending, action: "start", required, allowed_ms: 1_799_700, reached: None, last_line };
             assert_eq!(verdict(&end), expected);
         }
         let killed = Ending::Signaled { signal: 9 };
-        let end = End { ending: &killed, action: "start", required: true, allowed_ms: 1, last_line: Some("x") };
-        assert!(matches!(verdict(&end), RunResult::Failed { reason } if reason.ends_with(": x")), "{killed}");
+        let (required, allowed_ms, reached) = (true, 1, Some("its processes reached the limit of 9"));
+        let end = End { ending: &killed, action: "start", required, allowed_ms, reached, last_line: Some("x") };
+        let expected = format!("{killed}; its processes reached the limit of 9: x");
+        assert_eq!(verdict(&end), failed(&expected));
     }
 
     #[test]

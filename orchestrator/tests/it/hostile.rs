@@ -10,6 +10,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("a fork bomb ends in time", fork_bomb),
     ("a file beyond the limit ends its writer", great_file),
     ("memory beyond the limit is not given", memory),
+    ("a tree's memory is bounded", tree_memory),
+    ("what has left a killed sandbox's tree is ended", escaped),
+    ("a full directory ends its script", full_directory),
     ("files of the platform cannot be read", files),
     ("other runs and the service cannot be reached or signalled", others),
     ("a directory without end is removed", deep),
@@ -42,6 +45,18 @@ async fn is_well(world: &World) {
     assert_eq!(world.ended(operation).await, RunResult::Succeeded {});
 }
 
+/// Whether the scripts' control groups bound this here.
+fn groups_bound(what: &str) -> bool {
+    let found = bigdata_sandbox::Capabilities::probe(&std::env::current_exe().unwrap()).unwrap();
+    let bounds = [found.cgroup_version_1, found.cgroup_version_2]
+        .iter()
+        .any(|groups| groups.available && groups.explanation.contains(what));
+    if !(is_root() && bounds) {
+        println!("SKIPPED: no control group bounds the {what} of scripts here");
+    }
+    is_root() && bounds
+}
+
 fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
@@ -60,8 +75,63 @@ fn fork_bomb() {
         let result = world.ended(operation).await;
         assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
         println!("a fork bomb ended after {} ms: {}", begin.elapsed().as_millis(), reason(&result));
+        if groups_bound("pids") {
+            assert!(reason(&result).contains("its processes reached the limit of 60"), "{}", reason(&result));
+        }
         assert_nothing_left(&world);
         is_well(&world).await;
+        world.end().await;
+    });
+}
+
+fn tree_memory() {
+    if !groups_bound("memory") {
+        return;
+    }
+    block_on(async {
+        let world = World::new(|settings| settings.limits.memory_bytes = 64 << 20).await;
+        let (_, result) = world.run("#!/bin/sh\ntail /dev/zero & tail /dev/zero & wait; exit 9").await;
+        let reason = reason(&result);
+        assert!(reason.starts_with("exited with code 9; its processes reached the memory limit of 64 MiB"), "{reason}");
+        assert_nothing_left(&world);
+        world.end().await;
+    });
+}
+
+fn escaped() {
+    if !groups_bound("pids") {
+        return;
+    }
+    block_on(async {
+        let world = World::new(|_| {}).await;
+        // Neither its environment nor its session tells whose it is.
+        let script = "#!/bin/sh\nenv -i setsid sh -c 'echo escaped $$; exec sleep 1000' &\nsleep 1000";
+        let cluster = world.cluster(1, script);
+        let operation = world.want(&cluster, "start", true, 60_000).await;
+        let pid: i32 = world.line(&cluster, "escaped ").await.parse().unwrap();
+        let mut parent = pid;
+        while let Some(process) = bigdata_sandbox::Process::read(parent) {
+            let arguments = fs::read_to_string(format!("/proc/{parent}/cmdline")).unwrap_or_default();
+            if arguments.contains("__sandbox") {
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(parent), nix::sys::signal::SIGKILL).unwrap();
+                break;
+            }
+            parent = process.parent;
+        }
+        assert_eq!(reason(&world.ended(operation).await), "was killed from outside");
+        assert!(!crate::support::is_alive(pid), "it lives on");
+        world.end().await;
+    });
+}
+
+fn full_directory() {
+    block_on(async {
+        let world = World::new(|settings| settings.limits.directory_bytes = 10 << 20).await;
+        let script = "#!/bin/sh\ni=0; while [ $i -lt 8 ]; do i=$((i+1)); head -c 2M /dev/zero > $TMPDIR/$i; done; \
+                      exec sleep 1000";
+        let (_, result) = world.run(script).await;
+        assert_eq!(reason(&result), "its directory holds more than the limit of 10 MiB");
+        assert_nothing_left(&world);
         world.end().await;
     });
 }

@@ -2,8 +2,9 @@
 
 use super::record::Cluster;
 use super::{health, steps};
-use crate::lifecycle::{self, Action, Effect, Fact, OperationEnd, State};
+use crate::lifecycle::{self, Action, Effect, Fact, NodeSummary, OperationEnd, State};
 use crate::store;
+use crate::store::written::Written;
 use bigdata_chassis::Tx;
 use bigdata_chassis::messaging::outbox;
 use bigdata_common::api::cluster::{EventView, PhaseView};
@@ -12,21 +13,35 @@ use bigdata_common::event::Event;
 use bigdata_common::internal::RunRequest;
 use bigdata_common::status::{ClusterStatus, Health, OperationKind, OperationStatus};
 use bigdata_common::{Name, OperationId, Timestamp};
+use indexmap::IndexMap;
+use indexmap::map::Entry;
 use uuid::Uuid;
 
-/// A cluster that a transaction holds, and what happens to it in there. Finish with [`Course::store`].
+/// A cluster that a transaction holds, and what happens to it in there. It is written by [`Course::store`].
 #[derive(Debug)]
 pub struct Course<'tx> {
     tx: &'tx mut Tx,
     now: Timestamp,
+    /// The operation that changes the cluster now, once it was read or begun; and those before it.
+    operations: IndexMap<OperationId, Held>,
+    written: Written,
+    /// Whether the nodes count otherwise than they did when they were last looked at.
+    nodes_are_others: bool,
     /// The cluster.
     pub cluster: Cluster,
+}
+
+/// An operation, and whether it is to be written.
+#[derive(Debug)]
+struct Held {
+    operation: OperationView,
+    changed: bool,
 }
 
 impl<'tx> Course<'tx> {
     /// A course of this cluster, which the transaction holds or inserts.
     pub fn new(tx: &'tx mut Tx, cluster: Cluster, now: Timestamp) -> Self {
-        Self { tx, now, cluster }
+        Self { tx, now, operations: IndexMap::new(), written: Written::default(), nodes_are_others: false, cluster }
     }
 
     /// The transaction.
@@ -39,8 +54,11 @@ impl<'tx> Course<'tx> {
     /// # Errors
     /// When the database refuses.
     pub async fn apply(&mut self, fact: Fact) -> Result<(), sqlx::Error> {
+        let mut summary = self.nodes().await?;
         self.step(fact).await?;
-        let summary = store::nodes::summary(self.tx, &self.cluster.id, self.cluster.generation).await?;
+        if self.nodes_are_others {
+            summary = self.nodes().await?;
+        }
         self.cluster.nodes_running = summary.running;
         self.cluster.attempts = summary.attempts;
         let all_run = summary.all_run();
@@ -51,21 +69,32 @@ impl<'tx> Course<'tx> {
         Ok(())
     }
 
+    /// What the nodes come to as they are known now; reads the operation, too, unless that is known.
+    async fn nodes(&mut self) -> Result<NodeSummary, sqlx::Error> {
+        let wanted = self.cluster.operation.filter(|id| !self.operations.contains_key(id));
+        let (summary, operation) =
+            store::nodes::summary(self.tx, &self.cluster.id, self.cluster.generation, wanted).await?;
+        if let Some(operation) = operation {
+            self.operations.insert(operation.id, Held { operation, changed: false });
+        }
+        self.nodes_are_others = false;
+        Ok(summary)
+    }
+
     /// Writes the cluster back.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn store(mut self) -> Result<Cluster, sqlx::Error> {
         self.observe_health().await?;
-        store::clusters::update(self.tx, &self.cluster).await?;
+        let changed = self.operations.into_values().filter(|held| held.changed);
+        self.written.operations = changed.map(|held| held.operation).collect();
+        store::written::write(self.tx, &self.cluster, self.written).await?;
         Ok(self.cluster)
     }
 
     /// Appends to the cluster's history.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn log(&mut self, kind: &str, node: Option<Name>, message: String) -> Result<(), sqlx::Error> {
+    pub fn log(&mut self, kind: &str, node: Option<Name>, message: String) {
         self.cluster.sequence += 1;
         let event = EventView {
             sequence: self.cluster.sequence,
@@ -75,15 +104,16 @@ impl<'tx> Course<'tx> {
             node,
             message,
         };
-        store::events::append(self.tx, &self.cluster.id, &event).await
+        self.written.events.push(event);
     }
 
     /// Enqueues an event about the cluster.
     ///
     /// # Errors
-    /// When the database refuses.
-    pub async fn emit(&mut self, event: Event) -> Result<(), sqlx::Error> {
-        outbox::enqueue(self.tx, &self.cluster.id, self.cluster.revision, self.now, event).await.map(drop)
+    /// When it cannot be written as JSON.
+    pub fn emit(&mut self, event: Event) -> Result<(), sqlx::Error> {
+        self.written.outbox.push(outbox::Row::new(&self.cluster.id, self.cluster.revision, self.now, event)?);
+        Ok(())
     }
 
     /// Changes the operation that changes the cluster now.
@@ -92,26 +122,27 @@ impl<'tx> Course<'tx> {
     /// When the database refuses.
     pub async fn change_operation(&mut self, change: impl FnOnce(&mut OperationView)) -> Result<(), sqlx::Error> {
         let Some(id) = self.cluster.operation else { return Ok(()) };
-        let Some(mut operation) = store::operations::find_in(self.tx, id).await? else { return Ok(()) };
-        let before = operation.clone();
-        change(&mut operation);
-        if operation != before {
-            store::operations::put(self.tx, &operation).await?;
-        }
+        let held = match self.operations.entry(id) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => match store::operations::find_in(self.tx, id).await? {
+                Some(operation) => entry.insert(Held { operation, changed: false }),
+                None => return Ok(()),
+            },
+        };
+        let before = held.operation.clone();
+        change(&mut held.operation);
+        held.changed |= held.operation != before;
         Ok(())
     }
 
     /// Begins an operation on the cluster.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn begin_operation(&mut self, kind: OperationKind) -> Result<OperationId, sqlx::Error> {
+    pub fn begin_operation(&mut self, kind: OperationKind) -> OperationId {
         let id = OperationId(Uuid::now_v7());
         let operation = steps::begin(id, kind, self.cluster.id.dn().clone(), self.now);
-        store::operations::put(self.tx, &operation).await?;
+        self.operations.insert(id, Held { operation, changed: true });
         self.cluster.operation = Some(id);
-        self.log("operation", None, format!("{kind} was asked for")).await?;
-        Ok(id)
+        self.log("operation", None, format!("{kind} was asked for"));
+        id
     }
 
     async fn step(&mut self, fact: Fact) -> Result<(), sqlx::Error> {
@@ -142,28 +173,33 @@ impl<'tx> Course<'tx> {
                 Ok(())
             }
             Effect::Limit(limit_ms) => self.limit(limit_ms).await,
-            Effect::TellChanged => self.emit(Event::ClusterChanged {}).await,
+            Effect::TellChanged => self.emit(Event::ClusterChanged {}),
             Effect::TellRequested => match self.cluster.operation {
-                Some(operation) => self.emit(Event::OperationRequested { operation }).await,
+                Some(operation) => self.emit(Event::OperationRequested { operation }),
                 None => Ok(()),
             },
             Effect::TellDestroying => {
                 let stage = self.cluster.destroy_stage();
                 let now = self.now;
                 self.change_operation(|operation| steps::destroy_reached(operation, stage, now)).await?;
-                self.emit(Event::ClusterDestroying {}).await
+                self.emit(Event::ClusterDestroying {})
             }
             Effect::NextGeneration => {
                 self.cluster.generation += 1;
+                self.nodes_are_others = true;
                 self.cluster.waiting.clear();
                 Ok(())
             }
             Effect::ForgetNodes => {
                 self.cluster.nodes_since = self.cluster.generation;
+                self.nodes_are_others = true;
                 store::nodes::forget(self.tx, &self.cluster.id).await
             }
             Effect::EndOperation(end) => self.end_operation(end).await,
-            Effect::BeginOperation(kind) => self.begin_operation(kind).await.map(drop),
+            Effect::BeginOperation(kind) => {
+                self.begin_operation(kind);
+                Ok(())
+            }
         }
     }
 
@@ -188,7 +224,7 @@ impl<'tx> Course<'tx> {
         };
         let (sequence, at) = (self.cluster.sequence, self.now);
         let event = EventView { sequence, at, kind: "status".to_owned(), status: new, node: None, message };
-        store::events::append(self.tx, &self.cluster.id, &event).await?;
+        self.written.events.push(event);
         let now = self.now;
         self.change_operation(|operation| match operation.kind {
             OperationKind::Launch | OperationKind::Retry => steps::reached(operation, new, now),
@@ -196,7 +232,7 @@ impl<'tx> Course<'tx> {
             OperationKind::Destroy | OperationKind::Reconfigure => {}
         })
         .await?;
-        self.emit(Event::ClusterStatus { old, new, reason, sequence }).await
+        self.emit(Event::ClusterStatus { old, new, reason, sequence })
     }
 
     fn run_request(&self, action: Action, limit_ms: u64) -> Option<RunRequest> {
@@ -236,9 +272,9 @@ impl<'tx> Course<'tx> {
         let now = self.now;
         self.change_operation(|operation| steps::end(operation, status, error, now)).await?;
         if let Some(operation) = self.cluster.operation.take() {
-            self.log("operation", None, format!("operation {operation} {status}")).await?;
+            self.log("operation", None, format!("operation {operation} {status}"));
             if status == OperationStatus::Cancelled {
-                self.emit(Event::OperationCancelled { operation }).await?;
+                self.emit(Event::OperationCancelled { operation })?;
             }
         }
         Ok(())
@@ -257,6 +293,7 @@ impl<'tx> Course<'tx> {
             return Ok(());
         }
         let reasons = if seen.reasons.is_empty() { String::new() } else { format!(": {}", seen.reasons.join("; ")) };
-        self.log("node", None, format!("health: {before} → {}{reasons}", seen.health)).await
+        self.log("node", None, format!("health: {before} → {}{reasons}", seen.health));
+        Ok(())
     }
 }

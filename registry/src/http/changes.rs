@@ -78,7 +78,7 @@ pub(super) async fn termination(
     if held.termination != termination {
         let mut course = Course::new(&mut tx, held, registry.clock.now());
         course.cluster.termination = termination;
-        course.log("operation", None, format!("the termination policy is {termination} now")).await?;
+        course.log("operation", None, format!("the termination policy is {termination} now"));
         course.store().await?;
         tx.commit().await?;
         registry.changed(&id);
@@ -99,7 +99,7 @@ pub(super) async fn retry(
         let detail = format!("only a failed cluster is taken up again; this one is {}", held.state.status());
         return Err(ApiError::new(ProblemCode::WrongStatus, detail));
     }
-    let summary = store::nodes::summary(&mut tx, &id, held.generation).await?;
+    let (summary, _) = store::nodes::summary(&mut tx, &id, held.generation, None).await?;
     let mut course = Course::new(&mut tx, held, registry.clock.now());
     course.apply(Fact::RetryRequested(summary)).await?;
     let cluster = course.store().await?;

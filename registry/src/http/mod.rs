@@ -17,6 +17,7 @@ mod shown;
 use crate::registry::Registry;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
+use bigdata_chassis::http::parked_routes;
 use std::sync::Arc;
 
 /// Every route of the registry.
@@ -32,5 +33,6 @@ pub(crate) fn routes(config: &mut ServiceConfig, registry: &Arc<Registry>) {
             .configure(events::routes)
             .configure(clusters::routes),
     );
+    parked_routes(config, &registry.db);
     config.service(web::scope("/internal/v1").wrap(from_fn(parameters::middleware)).configure(internal::routes));
 }

@@ -26,7 +26,7 @@ pub(super) async fn show(
     let held = store::clusters::lock(&mut tx, &id).await?;
     let held = held.ok_or_else(|| unknown_cluster(&id.dn().to_string()))?;
     let mut course = Course::new(&mut tx, held, registry.clock.now());
-    course.log("operation", None, format!("secrets were shown to {}", caller.0.user)).await?;
+    course.log("operation", None, format!("secrets were shown to {}", caller.0.user));
     course.store().await?;
     tx.commit().await?;
     registry.changed(&id);

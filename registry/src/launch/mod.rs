@@ -163,11 +163,11 @@ async fn store_plan(
     }
     store::nodes::insert(&mut tx, id, &specification.blueprint).await?;
     let mut course = Course::new(&mut tx, cluster, now);
-    let operation = course.begin_operation(OperationKind::Launch).await?;
-    course.log("status", None, "registered".to_owned()).await?;
+    let operation = course.begin_operation(OperationKind::Launch);
+    course.log("status", None, "registered".to_owned());
     let deadline = course.cluster.deadline_at;
     course.change_operation(|operation| operation.deadline = deadline).await?;
-    course.emit(Event::ClusterRegistered {}).await?;
+    course.emit(Event::ClusterRegistered {})?;
     course.store().await?;
     let launched = Launched {
         url: format!("{PREFIX}/queue/{operation}"),

@@ -66,7 +66,10 @@ pub(super) async fn plan(registry: &Registry, request: &LaunchRequest, id: &Clus
     let secrets = options.secrets.keys().cloned().collect();
     let mut read = blueprint::read(&document, id, &secrets).map_err(|faults| {
         let first = faults.first().map(|fault| format!("{}: {}", fault.pointer, fault.detail)).unwrap_or_default();
-        let detail = format!("the rendered template has {} fault(s), the first at {first}", faults.len());
+        let detail = match faults.len() {
+            1 => format!("the rendered template has 1 fault, at {first}"),
+            count => format!("the rendered template has {count} faults, the first at {first}"),
+        };
         ApiError::with_faults(ProblemCode::InvalidBlueprint, detail, faults)
     })?;
     read.life.has_script = product.orchestrator.is_some();

@@ -71,24 +71,6 @@ pub async fn insert(tx: &mut Tx, cluster: &Cluster) -> Result<(), sqlx::Error> {
         .map(drop))
 }
 
-/// Stores a cluster that [`lock`] gave.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn update(tx: &mut Tx, cluster: &Cluster) -> Result<(), sqlx::Error> {
-    let record = to_text(cluster)?;
-    on_tx!(tx, connection => sqlx::query(
-            "UPDATE clusters SET status = $2, deadline_at_ms = $3, record = $4, ended_at_ms = $5 WHERE id = $1")
-        .bind(cluster.id.to_string())
-        .bind(cluster.state.status().as_str())
-        .bind(cluster.deadline_at.map(Timestamp::as_millis))
-        .bind(record)
-        .bind(cluster.ended_at().map(Timestamp::as_millis))
-        .execute(connection)
-        .await
-        .map(drop))
-}
-
 /// The cluster, held by this transaction until its end: changes of one cluster follow one another.
 ///
 /// # Errors

@@ -1,24 +1,9 @@
 //! A cluster's history.
 
-use super::{from_text, parsed, signed, to_text, unsigned};
+use super::{from_text, parsed, signed, unsigned};
 use bigdata_chassis::{Db, Tx, on_db, on_tx};
 use bigdata_common::api::cluster::EventView;
 use bigdata_common::{ClusterId, Timestamp};
-
-/// Appends an event whose sequence the caller has counted up on the cluster that it holds.
-///
-/// # Errors
-/// When the database refuses, above all where the sequence is taken.
-pub async fn append(tx: &mut Tx, cluster: &ClusterId, event: &EventView) -> Result<(), sqlx::Error> {
-    let text = to_text(event)?;
-    on_tx!(tx, connection => sqlx::query("INSERT INTO events (cluster_id, sequence, event) VALUES ($1, $2, $3)")
-        .bind(cluster.to_string())
-        .bind(signed(event.sequence))
-        .bind(text)
-        .execute(connection)
-        .await
-        .map(drop))
-}
 
 /// Forgets the history of at most `limit` clusters that were destroyed before this; how many they were.
 ///

@@ -7,10 +7,12 @@ pub mod freshness;
 pub mod idempotency;
 pub mod identity;
 pub mod invariants;
+pub mod met;
 pub mod nodes;
 pub mod operations;
 pub mod outputs;
 pub mod products;
+pub mod written;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -3,12 +3,14 @@
 use super::{from_text, parsed, signed, to_text, unsigned};
 use crate::lifecycle::NodeSummary;
 use bigdata_chassis::{Db, Tx, on_db, on_tx};
+use bigdata_common::api::operation::OperationView;
 use bigdata_common::blueprint::Blueprint;
 use bigdata_common::event::NodeFact;
 use bigdata_common::internal::NodeObservation;
 use bigdata_common::status::NodeStatus;
-use bigdata_common::{ClusterId, Name, Timestamp};
+use bigdata_common::{ClusterId, Name, OperationId, Timestamp};
 use indexmap::IndexMap;
+use std::sync::LazyLock;
 
 /// The columns that a cluster's health is made of.
 #[derive(Debug, Clone)]
@@ -107,33 +109,33 @@ pub async fn insert(tx: &mut Tx, cluster: &ClusterId, blueprint: &Blueprint) -> 
 /// # Errors
 /// When the database refuses.
 pub async fn observe(tx: &mut Tx, cluster: &ClusterId, fact: &NodeFact) -> Result<Option<NodeRow>, sqlx::Error> {
-    let before: Option<Raw> = on_tx!(tx, connection => sqlx::query_as(
-            "SELECT name, status, health_declared, passing, observed_at_ms, observation, holds_ms, silent FROM nodes \
-             WHERE cluster_id = $1 AND name = $2 AND sequence < $3")
-        .bind(cluster.to_string())
-        .bind(fact.node.as_str())
-        .bind(signed(fact.sequence))
-        .fetch_optional(connection)
-        .await)?;
-    let Some(before) = before else { return Ok(None) };
+    const BEFORE: &str = "SELECT name, status, health_declared, passing, observed_at_ms, observation, holds_ms, silent \
+                          FROM nodes WHERE cluster_id = $1 AND name = $2 AND sequence < $4";
+    const WRITE: &str = "UPDATE nodes SET generation = $3, sequence = $4, status = $5, passing = $6, gave_up = $7, \
+                         observed_at_ms = $8, observation = $9, attempt = $10 \
+                         WHERE cluster_id = $1 AND name = $2 AND sequence < $4";
+    // Postgres writes and tells what was before in one statement, all of whose parts see the rows as they were.
+    static AT_ONCE: LazyLock<String> = LazyLock::new(|| format!("WITH written AS ({WRITE}) {BEFORE}"));
+    let queries: &[&'static str] = if tx.is_postgres() { &[AT_ONCE.as_str()] } else { &[BEFORE, WRITE] };
     let observation = to_text(&fact.observation)?;
-    on_tx!(tx, connection => sqlx::query(
-            "UPDATE nodes SET generation = $3, sequence = $4, status = $5, passing = $6, gave_up = $7, \
-             observed_at_ms = $8, observation = $9, attempt = $10 WHERE cluster_id = $1 AND name = $2")
-        .bind(cluster.to_string())
-        .bind(fact.node.as_str())
-        .bind(i64::from(fact.generation))
-        .bind(signed(fact.sequence))
-        .bind(fact.observation.status.as_str())
-        .bind(fact.observation.passing.map(i64::from))
-        .bind(i64::from(fact.observation.gave_up))
-        .bind(fact.observation.observed_at.as_millis())
-        .bind(observation)
-        .bind(i64::from(fact.observation.attempt.number))
-        .execute(connection)
-        .await
-        .map(drop))?;
-    before.read().map(Some)
+    let mut before: Option<Raw> = None;
+    for query in queries {
+        let row = on_tx!(tx, connection => sqlx::query_as(*query)
+            .bind(cluster.to_string())
+            .bind(fact.node.as_str())
+            .bind(i64::from(fact.generation))
+            .bind(signed(fact.sequence))
+            .bind(fact.observation.status.as_str())
+            .bind(fact.observation.passing.map(i64::from))
+            .bind(i64::from(fact.observation.gave_up))
+            .bind(fact.observation.observed_at.as_millis())
+            .bind(&observation)
+            .bind(i64::from(fact.observation.attempt.number))
+            .fetch_optional(connection)
+            .await)?;
+        before = before.or(row);
+    }
+    before.map(Raw::read).transpose()
 }
 
 /// Takes every node for pending again; the sequences stay, so that old facts stay old.
@@ -157,41 +159,51 @@ struct Counts {
     attempts: i64,
     running: i64,
     passing: i64,
+    gave_up_name: Option<String>,
+    gave_up_observation: Option<String>,
+    operation: Option<String>,
 }
 
-/// What a cluster's observations come to; a node counts as given up only by a fact about this generation.
+/// What a cluster's observations come to, and the operation with this id; a node counts as given up only by a fact about
+/// this generation.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn summary(tx: &mut Tx, cluster: &ClusterId, generation: u32) -> Result<NodeSummary, sqlx::Error> {
+pub async fn summary(
+    tx: &mut Tx,
+    cluster: &ClusterId,
+    generation: u32,
+    operation: Option<OperationId>,
+) -> Result<(NodeSummary, Option<OperationView>), sqlx::Error> {
     let counts: Counts = on_tx!(tx, connection => sqlx::query_as(
             "SELECT COUNT(*) AS total, \
              CAST(COALESCE(SUM(attempt), 0) AS BIGINT) AS attempts, \
              COUNT(CASE WHEN status = 'running' THEN 1 END) AS running, \
-             COUNT(CASE WHEN status = 'running' AND (health_declared = 0 OR passing = 1) THEN 1 END) AS passing \
+             COUNT(CASE WHEN status = 'running' AND (health_declared = 0 OR passing = 1) THEN 1 END) AS passing, \
+             (SELECT name FROM nodes WHERE cluster_id = $1 AND gave_up = 1 AND generation = $2 \
+              ORDER BY position LIMIT 1) AS gave_up_name, \
+             (SELECT observation FROM nodes WHERE cluster_id = $1 AND gave_up = 1 AND generation = $2 \
+              ORDER BY position LIMIT 1) AS gave_up_observation, \
+             (SELECT view FROM operations WHERE id = $3) AS operation \
              FROM nodes WHERE cluster_id = $1")
         .bind(cluster.to_string())
+        .bind(i64::from(generation))
+        .bind(operation.map(|operation| operation.to_string()))
         .fetch_one(connection)
         .await)?;
-    let gave_up: Option<(String, Option<String>)> = on_tx!(tx, connection => sqlx::query_as(
-            "SELECT name, observation FROM nodes \
-             WHERE cluster_id = $1 AND gave_up = 1 AND generation = $2 ORDER BY position LIMIT 1")
-        .bind(cluster.to_string())
-        .bind(i64::from(generation))
-        .fetch_optional(connection)
-        .await)?;
-    let gave_up = match gave_up {
-        Some((name, observation)) => Some(gave_up_words(&name, observation.as_deref())?),
+    let gave_up = match counts.gave_up_name {
+        Some(name) => Some(gave_up_words(&name, counts.gave_up_observation.as_deref())?),
         None => None,
     };
     let count = |value: i64| u32::try_from(value).unwrap_or(u32::MAX);
-    Ok(NodeSummary {
+    let summary = NodeSummary {
         total: count(counts.total),
         running: count(counts.running),
-        attempts: u64::try_from(counts.attempts).unwrap_or_default(),
+        attempts: unsigned(counts.attempts),
         passing: count(counts.passing),
         gave_up,
-    })
+    };
+    Ok((summary, counts.operation.as_deref().map(from_text).transpose()?))
 }
 
 fn gave_up_words(name: &str, observation: Option<&str>) -> Result<String, sqlx::Error> {

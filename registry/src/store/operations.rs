@@ -1,6 +1,6 @@
 //! Operations.
 
-use super::{from_text, to_text};
+use super::from_text;
 use bigdata_chassis::{Db, Tx, on_db, on_tx};
 use bigdata_common::api::operation::OperationView;
 use bigdata_common::{ClusterId, Name, OperationId};
@@ -14,25 +14,6 @@ pub enum Scope {
     User(Name),
     /// All.
     Everything,
-}
-
-/// Stores an operation, new or changed.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn put(tx: &mut Tx, operation: &OperationView) -> Result<(), sqlx::Error> {
-    let view = to_text(operation)?;
-    let cluster = ClusterId::from(operation.cluster.clone());
-    on_tx!(tx, connection => sqlx::query(
-            "INSERT INTO operations (id, cluster_id, user_name, view) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (id) DO UPDATE SET view = excluded.view")
-        .bind(operation.id.to_string())
-        .bind(cluster.to_string())
-        .bind(operation.cluster.user.as_str())
-        .bind(view)
-        .execute(connection)
-        .await
-        .map(drop))
 }
 
 /// The operation, as the transaction sees it.

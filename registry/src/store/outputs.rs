@@ -5,24 +5,36 @@ use bigdata_chassis::{Db, Tx, on_db, on_tx};
 use bigdata_common::event::Output;
 use bigdata_common::{ClusterId, EventId};
 
-/// Stores an output in place of an earlier one of the same name. Events come in any order: one that was told of before the
-/// one that is stored (ids are UUIDv7) changes nothing.
+/// Stores an output in place of an earlier one of the same name; whether its value is another than before. Events come in
+/// any order: one that was told of before the one that is stored (ids are UUIDv7) changes nothing.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn put(tx: &mut Tx, cluster: &ClusterId, event: EventId, output: &Output) -> Result<(), sqlx::Error> {
-    let text = to_text(output)?;
-    on_tx!(tx, connection => sqlx::query(
-            "INSERT INTO outputs (cluster_id, name, output, event_id) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (cluster_id, name) DO UPDATE SET output = excluded.output, event_id = excluded.event_id \
-             WHERE outputs.event_id < excluded.event_id")
+pub async fn put(tx: &mut Tx, cluster: &ClusterId, event: EventId, output: &Output) -> Result<bool, sqlx::Error> {
+    let before: Option<(String, String)> = on_tx!(tx, connection => sqlx::query_as(
+            "SELECT output, event_id FROM outputs WHERE cluster_id = $1 AND name = $2")
         .bind(cluster.to_string())
         .bind(&output.key)
-        .bind(text)
-        .bind(event.to_string())
+        .fetch_optional(connection)
+        .await)?;
+    let event = event.to_string();
+    if before.as_ref().is_some_and(|(_, stored_by)| *stored_by >= event) {
+        return Ok(false);
+    }
+    on_tx!(tx, connection => sqlx::query(
+            "INSERT INTO outputs (cluster_id, name, output, event_id) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (cluster_id, name) DO UPDATE SET output = excluded.output, event_id = excluded.event_id")
+        .bind(cluster.to_string())
+        .bind(&output.key)
+        .bind(to_text(output)?)
+        .bind(event)
         .execute(connection)
         .await
-        .map(drop))
+        .map(drop))?;
+    match before {
+        Some((before, _)) => Ok(from_text::<Output>(&before)? != *output),
+        None => Ok(true),
+    }
 }
 
 /// Every output of a cluster, by name.

@@ -93,6 +93,88 @@ async fn an_older_output_that_comes_later_does_not_replace_a_newer_one() {
     .await;
 }
 
+#[tokio::test]
+async fn the_history_has_an_output_when_it_is_new_and_not_when_it_is_told_again() {
+    on_every_database(async |registry| {
+        registry.product(PAIR, &pair_options(), Some(SCRIPT)).await;
+        let cluster = registry.launch(json!({"mem": 64})).await;
+        for node in ["a", "b"] {
+            registry.node(&cluster, node, 1, NodeStatus::Running, None).await;
+        }
+        let run = registry.wanted_run(&cluster).await;
+        for url in ["http://one/", "http://one/", "http://two/", "http://two/", "http://one/"] {
+            let output = Output { key: "db".to_owned(), value: Some(url.to_owned()), secret: false, endpoint: None };
+            registry.fact(&cluster, Event::RunOutput { run: run.clone(), output }).await;
+        }
+        let said = registry.texts("events", "event").await;
+        assert_eq!(said.iter().filter(|event| event.contains("published db")).count(), 3, "{said:?}");
+        assert_eq!(registry.texts("outputs", "output").await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_parked_is_listed_and_brought_back() {
+    on_every_database(async |registry| {
+        registry.product(PAIR, &pair_options(), None).await;
+        let cluster = registry.launch(json!({"mem": 64})).await;
+        let request = |method, path: &str| registry.request_as("x", "", method, &format!("/internal/v1/parked{path}"));
+        let ask = async |method, path: &str| answer(request(method, path).send().await.unwrap()).await;
+        assert_eq!(ask(Method::GET, "").await, (StatusCode::OK, json!({"parked": []})));
+        let parked = "INSERT INTO parked (event_id, envelope, reason, parked_at_ms) \
+                      VALUES ('e1', '{\"id\": 7}', 'nobody can read this', 1000), ('e2', 'no JSON', 'neither', 2000)";
+        registry.execute(parked).await;
+        let (_, list) = ask(Method::GET, "").await;
+        let wanted = json!({"event_id": "e1", "parked_at": "1970-01-01T00:00:01.000Z", "reason": "nobody can read this",
+                            "envelope": {"id": 7}});
+        assert_eq!((&list["parked"][0]["envelope"], &list["parked"][1]), (&json!("no JSON"), &wanted));
+        let outbox = registry.count("outbox").await;
+        assert_eq!(ask(Method::POST, "/e1/retry").await.0, 204);
+        assert_eq!(registry.count("outbox").await, outbox + 1);
+        assert_eq!(ask(Method::POST, "/e1/retry").await.0, 404, "it is parked no more");
+        assert_eq!(ask(Method::GET, "").await.1["parked"].as_array().unwrap().len(), 1);
+        for (method, path) in [(Method::GET, ""), (Method::POST, "/e2/retry")] {
+            let mut stranger = request(method, path).build().unwrap();
+            stranger.headers_mut().remove("authorization");
+            let bare = reqwest::Client::builder().no_proxy().build().unwrap();
+            assert_eq!(bare.execute(stranger).await.unwrap().status(), 401);
+        }
+        assert_eq!(registry.status(&cluster).await, "registered");
+    })
+    .await;
+}
+
+/// Two replicas take facts about one cluster at the same time, the same ones among them: each counts once, and none is
+/// built on what was before the other's.
+#[tokio::test]
+async fn facts_that_come_to_two_replicas_at_once_count_once_and_are_all_kept() {
+    on_every_database(async |registry| {
+        let replica = registry.replica().await;
+        registry.product(PAIR, &pair_options(), None).await;
+        for _ in 0..10 {
+            let cluster = registry.launch(json!({"mem": 64})).await;
+            let mut envelopes = Vec::new();
+            for (node, passing) in [("a", Some(true)), ("b", None)] {
+                let attempt = bigdata_common::AttemptId(uuid::Uuid::new_v4());
+                for (sequence, status) in [(1, NodeStatus::Launching), (2, NodeStatus::Running)] {
+                    let mut fact = node_fact(registry.clock.now(), 1, node, sequence, status, passing);
+                    fact.observation.attempt.id = attempt;
+                    let (id, at) = (EventId(uuid::Uuid::now_v7()), registry.clock.now());
+                    let (cluster_id, event) = (cluster.clone(), Event::NodeHealth(fact));
+                    envelopes.push(Envelope { id, cluster_id, revision: 1, at, traceparent: None, event });
+                }
+            }
+            let both = envelopes.iter().flat_map(|one| [registry, &replica].map(|at| at.envelope(one.clone())));
+            join_all(both).await;
+            assert_eq!(registry.status(&cluster).await, "ready");
+            let operation = &registry.get(&format!("/{}/operations", cluster.dn())).await.1["operations"][0];
+            assert_eq!(operation["status"], "succeeded", "{operation}");
+        }
+        assert_eq!(registry.invariants().await.violations, []);
+    })
+    .await;
+}
+
 /// What may be said of a cluster, in no order: the registry makes the best of it.
 fn facts(registry: &Harness, cluster: &ClusterId, launched: &Value, dice: &mut Dice) -> Vec<Event> {
     let run = RunRef {

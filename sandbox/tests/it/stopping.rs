@@ -47,7 +47,7 @@ fn daemons_end_with_their_command() {
 
 fn leftovers_are_asked() {
     let place = Place::new();
-    let script = "(trap 'echo polite > trace; exit' TERM; echo > ready; while :; do sleep 0.01; done) & \
+    let script = "(trap 'echo polite > trace; exit' TERM; sleep 1000 & echo > ready; wait; wait) & \
                   until [ -e ready ]; do :; done; exit 0";
     let report = place.run(&place.shell(Profile::Workload, script));
     assert_eq!((report.ending, place.read("trace")), (exited(0), "polite\n".into()));
@@ -64,10 +64,9 @@ fn leftovers_are_asked() {
 
 fn stop_is_graceful() {
     let place = Place::new();
-    let mut spec =
-        place.shell(Profile::Workload, "trap 'echo bye; exit 5' INT; echo > ready; while :; do sleep 0.01; done");
+    // It waits in the shell itself: dash drops a signal that comes while it starts a program.
+    let mut spec = place.shell(Profile::Workload, "trap 'echo bye; exit 5' INT; sleep 1000 & echo > ready; wait; wait");
     spec.stop_signal = Signal::SIGINT as i32;
-    spec.grace = Duration::from_secs(30);
     let (running, _) = place.started(&spec);
     until("the trap is set", || place.path("ready").exists());
     running.control.stop(None).unwrap();
@@ -100,7 +99,7 @@ fn stop_reaches_what_a_shell_started() {
 
 fn signals_are_passed_on() {
     let place = Place::new();
-    let script = "trap 'echo again > again' HUP; echo > ready; until [ -e again ]; do sleep 0.01; done; exit 9";
+    let script = "trap 'echo again > again' HUP; sleep 1000 & echo > ready; until [ -e again ]; do wait; done; exit 9";
     let (running, _) = place.started(&place.shell(Profile::Script, script));
     until("the trap is set", || place.path("ready").exists());
     running.control.signal(Signal::SIGHUP as i32, false).unwrap();
@@ -133,7 +132,7 @@ fn killed_caller_takes_its_tree_along() {
 
 fn abandoned_workload_stops_gracefully() {
     let place = Place::new();
-    let script = format!("trap 'echo saved > trace; exit' TERM; {DAEMON} while :; do sleep 0.01; done");
+    let script = format!("trap 'echo saved > trace; exit' TERM; {DAEMON} sleep 1000 & wait; wait");
     let (mut caller, supervisor, daemon) = abandon(&place, &place.shell(Profile::Workload, &script));
     caller.kill().unwrap();
     caller.wait().unwrap();

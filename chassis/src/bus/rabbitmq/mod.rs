@@ -88,7 +88,7 @@ impl Bus for RabbitBus {
     /// subscription waits for it.
     async fn subscribe(&self, queue: &'static str, kinds: &'static [&'static str]) -> Result<Subscription, BusError> {
         let settings = &self.target.settings;
-        let (deliveries, receiver) = mpsc::channel(usize::from(settings.prefetch.max(1)));
+        let (deliveries, receiver) = mpsc::channel(usize::from(settings.prefetch()));
         let (bound, mut is_bound) = watch::channel(false);
         let subscriber = Subscriber {
             queue,
@@ -96,7 +96,7 @@ impl Bus for RabbitBus {
             link: self.consumers.clone(),
             publisher: self.publisher.clone(),
             waits: Arc::clone(&self.waits),
-            prefetch: settings.prefetch.max(1),
+            prefetch: settings.prefetch(),
             limit: settings.connect_limit(),
             deliveries,
             bound,
@@ -108,6 +108,10 @@ impl Bus for RabbitBus {
             tracing::warn!(queue, "the queue is not bound yet; it waits for the broker");
         }
         Ok(Subscription(receiver))
+    }
+
+    fn lanes(&self) -> usize {
+        self.target.settings.lanes()
     }
 
     fn state(&self) -> BusState {

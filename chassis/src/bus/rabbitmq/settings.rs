@@ -16,8 +16,11 @@ pub struct BusSettings {
     pub ca_file: Option<PathBuf>,
     /// What the names of exchanges and queues begin with: several installations may share a vhost.
     pub prefix: String,
-    /// Deliveries that one consumer holds unacknowledged.
+    /// Deliveries that one consumer holds unacknowledged; at least eight times `lanes` in any case.
     pub prefetch: u16,
+    /// How many clusters' events a process handles at a time; those of one cluster follow one another. At most half of the
+    /// database's `connections`.
+    pub lanes: u16,
     /// How often a message is delivered again before the broker parks it. It counts what comes back when a consumer
     /// ends, too: keep it well above the restarts of a bad day. A queue keeps the number that it was made with.
     pub delivery_limit: u32,
@@ -35,7 +38,8 @@ impl Default for BusSettings {
             url: "amqp://127.0.0.1:5672/%2f".to_owned(),
             ca_file: None,
             prefix: "bigdata".to_owned(),
-            prefetch: 32,
+            prefetch: 64,
+            lanes: 8,
             delivery_limit: 50,
             heartbeat_s: 10,
             connect_limit_ms: 5_000,
@@ -45,6 +49,15 @@ impl Default for BusSettings {
 }
 
 impl BusSettings {
+    pub(super) fn lanes(&self) -> usize {
+        usize::from(self.lanes.max(1))
+    }
+
+    /// A cluster that is slow holds what comes for it: there is more to take than that.
+    pub(super) fn prefetch(&self) -> u16 {
+        self.prefetch.max(self.lanes.saturating_mul(8)).max(1)
+    }
+
     pub(super) fn connect_limit(&self) -> Duration {
         Duration::from_millis(self.connect_limit_ms)
     }
@@ -62,6 +75,7 @@ impl fmt::Debug for BusSettings {
             .field("ca_file", &self.ca_file)
             .field("prefix", &self.prefix)
             .field("prefetch", &self.prefetch)
+            .field("lanes", &self.lanes)
             .field("delivery_limit", &self.delivery_limit)
             .field("heartbeat_s", &self.heartbeat_s)
             .field("connect_limit_ms", &self.connect_limit_ms)
@@ -97,6 +111,12 @@ mod tests {
         }
         assert_eq!(masked("service:s3cr"), "…");
         assert_eq!(masked("amqp://broker/%2f"), "amqp://broker/%2f");
+    }
+
+    #[test]
+    fn there_is_always_more_to_take_than_is_under_way() {
+        let prefetch = |prefetch, lanes| BusSettings { prefetch, lanes, ..BusSettings::default() }.prefetch();
+        assert_eq!([prefetch(64, 8), prefetch(1, 16), prefetch(0, 0)], [64, 128, 1]);
     }
 
     #[test]

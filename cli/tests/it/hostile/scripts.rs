@@ -98,9 +98,17 @@ fn a_script_reads_nothing_that_is_not_its_own() {
         processes.iter().filter_map(|it| it.split(' ').next()).find(holds).map(str::to_owned)
     });
     let of = |path: &str| data.join(path).display().to_string();
-    let mut paths = ["keys/planted", "db/planted", "log/planted", "internal.token", "control.key", "keys/registry.key"]
-        .map(of)
-        .to_vec();
+    let mut paths = [
+        "keys/planted",
+        "db/planted",
+        "log/planted",
+        "internal.token",
+        "control.key",
+        "engine.secret",
+        "keys/registry.key",
+    ]
+    .map(of)
+    .to_vec();
     paths.extend([of_node, of_script, format!("/proc/{workload}/environ"), of("db/registry.db")]);
     assert!(paths.iter().all(|path| std::fs::read(path).is_ok()), "not all is there: {paths:?}");
 
@@ -157,7 +165,8 @@ fn a_script_with_the_network_is_nobody_to_the_services() {
                 "registry" => "/internal/v1/clusters",
                 "framework" => "/bigdata/api/v1/agents",
                 "orchestrator" => "/internal/v1/clusters/clusters--local--networks--1--1/outputs",
-                // The engine's port speaks Mesos's protocol, which knows no token of the platform.
+                // The engine tells of the nodes, and starts programs as the platform's user.
+                "engine" => "/state",
                 _ => continue,
             };
             attack.push_str(&format!(
@@ -176,6 +185,6 @@ fn a_script_with_the_network_is_nobody_to_the_services() {
     arena.failure(&dn);
     let log = arena.platform.run(&["cluster", "logs", &dn]);
     let refused = log.lines().filter(|line| !line.starts_with('[') && line.contains(" HTTP/1.1 401"));
-    assert_eq!(refused.count(), 6, "{log}");
+    assert_eq!(refused.count(), 8, "{log}");
     arena.leaves_nothing(&dn);
 }

@@ -52,9 +52,9 @@ impl Memory {
                 let other = self.tasks.values().find(|other| {
                     (&other.cluster, &other.node) == (&task.cluster, &task.node)
                         && other.id != task.id
-                        && !other.forgotten
+                        && other.is_current()
                 });
-                assert!(other.is_none() || task.forgotten, "a second live task for {} {}", task.cluster, task.node);
+                assert!(other.is_none() || !task.is_current(), "a second live task for {} {}", task.cluster, task.node);
                 self.tasks.insert(task.id, stored(task));
             }
             Write::TaskEnded(ended) => {
@@ -98,12 +98,12 @@ impl Memory {
         }
         State {
             framework: self.framework.clone(),
-            clusters,
-            tasks: self.tasks.clone(),
+            clusters: clusters.into_iter().collect(),
+            tasks: self.tasks.clone().into_iter().collect(),
             ended: self.ended.clone(),
-            volumes: self.volumes.clone(),
+            volumes: self.volumes.clone().into_iter().collect(),
             uids: self.uids.clone(),
-            agents: self.agents.clone(),
+            agents: self.agents.clone().into_iter().collect(),
         }
     }
 }

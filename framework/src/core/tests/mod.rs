@@ -1,7 +1,11 @@
 //! Scenarios and a simulation over the pure core.
 
+mod ground;
+mod heard;
+mod lost_agents;
 mod master;
 mod memory;
+mod quarantine;
 mod scenarios;
 mod simulation;
 mod world;

@@ -11,20 +11,20 @@ use bigdata_mesos::v1::{
 };
 use serde_json::{Value, json};
 
-fn node() -> Value {
+pub(super) fn node() -> Value {
     json!({"cpu": 1.0, "mem": 100, "command": "run"})
 }
 
-fn with_disk() -> Value {
+pub(super) fn with_disk() -> Value {
     let disk = json!({"destination": "/data", "size": 64, "persistent": true, "type": "volume"});
     json!({"cpu": 1.0, "mem": 100, "command": "run", "disks": {"data": disk}})
 }
 
-fn offers(world: &mut World, offers: Vec<Offer>) {
+pub(super) fn offers(world: &mut World, offers: Vec<Offer>) {
     world.send(Input::Offers(offers));
 }
 
-fn accepts(calls: &[Call]) -> Vec<&Vec<Operation>> {
+pub(super) fn accepts(calls: &[Call]) -> Vec<&Vec<Operation>> {
     calls
         .iter()
         .filter_map(|call| match call {
@@ -34,12 +34,12 @@ fn accepts(calls: &[Call]) -> Vec<&Vec<Operation>> {
         .collect()
 }
 
-fn launched(calls: &[Call]) -> Vec<TaskInfo> {
+pub(super) fn launched(calls: &[Call]) -> Vec<TaskInfo> {
     let operations = accepts(calls).into_iter().flatten();
     operations.filter_map(|operation| operation.launch.clone()).flat_map(|launch| launch.task_infos).collect()
 }
 
-fn status(task: &TaskInfo, state: TaskState) -> TaskStatus {
+pub(super) fn status(task: &TaskInfo, state: TaskState) -> TaskStatus {
     let mut status = TaskStatus::new(task.task_id.clone(), state);
     status.agent_id = Some(task.agent_id.clone());
     status.source = Some(Source::Executor as i32);
@@ -48,7 +48,7 @@ fn status(task: &TaskInfo, state: TaskState) -> TaskStatus {
 }
 
 /// One cluster, placed on one agent; its tasks.
-fn placed(world: &mut World, nodes: Value) -> (ClusterState, Vec<TaskInfo>) {
+pub(super) fn placed(world: &mut World, nodes: Value) -> (ClusterState, Vec<TaskInfo>) {
     let state = cluster_state(&cluster_id(1));
     world.want(state.clone(), Some(nodes));
     offers(world, vec![offer("o1", "a1", resources(8.0, 4096.0, 4096.0))]);
@@ -57,7 +57,7 @@ fn placed(world: &mut World, nodes: Value) -> (ClusterState, Vec<TaskInfo>) {
     (state, tasks)
 }
 
-fn released(world: &World) -> bool {
+pub(super) fn released(world: &World) -> bool {
     world.events.iter().any(|(_, event)| matches!(event, Event::ClusterReleased { .. }))
 }
 
@@ -238,6 +238,24 @@ fn an_attempt_that_its_node_does_not_name_breaks_an_invariant() {
     let violations = world.core.invariants().violations;
     assert_eq!(violations.len(), 1, "{violations:?}");
     assert!(violations[0].detail.contains("names None"), "{violations:?}");
+}
+
+#[test]
+fn what_is_leased_twice_or_to_another_breaks_an_invariant() {
+    let mut world = World::subscribed();
+    placed(&mut world, json!({"a": with_disk(), "b": node()}));
+    assert_eq!(world.core.invariants().violations, []);
+    let port = world.core.state.tasks.values().next().unwrap().agent_ports.clone();
+    for task in world.core.state.tasks.values_mut() {
+        (task.agent_ports, task.uid) = (port.clone(), Some(1));
+    }
+    let ids: Vec<String> = world.core.state.volumes.keys().cloned().collect();
+    for id in ids {
+        let volume = world.core.state.volumes.get_mut(&id).unwrap();
+        (volume.agent, volume.seen) = ("elsewhere".to_owned(), true);
+    }
+    let violations = world.core.invariants().violations;
+    assert_eq!(violations.len(), 4, "one port, two uids, one volume: {violations:?}");
 }
 
 #[test]

@@ -20,6 +20,8 @@ struct Simulation {
     random: SmallRng,
     wanted: Vec<(ClusterState, Value)>,
     ended: BTreeSet<AttemptId>,
+    superseded: BTreeSet<AttemptId>,
+    left_behind: BTreeSet<AttemptId>,
     events_seen: usize,
 }
 
@@ -44,8 +46,20 @@ impl Simulation {
     fn new(seed: u64) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
         let master = Master::new(SmallRng::seed_from_u64(seed ^ 0xabc), random.random_range(1..4));
-        let mut simulation =
-            Self { world: World::new(), master, random, wanted: Vec::new(), ended: BTreeSet::new(), events_seen: 0 };
+        let mut simulation = Self {
+            world: World::new(),
+            master,
+            random,
+            wanted: Vec::new(),
+            ended: BTreeSet::new(),
+            superseded: BTreeSet::new(),
+            left_behind: BTreeSet::new(),
+            events_seen: 0,
+        };
+        // Agents are away for seconds here.
+        simulation.world.policy.unreachable_launch_ms = 500;
+        simulation.world.policy.release_limit_ms = 1_500;
+        simulation.world.restart();
         simulation.subscribe();
         simulation
     }
@@ -83,11 +97,21 @@ impl Simulation {
         }
         self.events_seen = self.world.events.len();
         assert_eq!(self.world.core.invariants().violations, []);
-        let mut addresses = BTreeSet::new();
+        self.world.core.refresh_board();
+        assert_eq!(self.world.core.board.picture(), self.world.core.board().picture());
+        let (mut addresses, mut nodes) = (BTreeSet::new(), BTreeSet::new());
         for (id, task) in &self.master.tasks {
             let known = self.world.memory.tasks.get(&id.parse::<AttemptId>().unwrap());
             let known = known.unwrap_or_else(|| panic!("{} runs and is not known", task.info.name));
             assert!(addresses.insert(known.address.clone()), "{} is used twice", known.address);
+            if known.is_current() {
+                let node = (known.cluster.clone(), known.node.clone());
+                assert!(nodes.insert(node), "a second live task for {} of {}", known.node, known.cluster);
+            } else if known.forgotten {
+                self.left_behind.insert(known.id);
+            } else {
+                self.superseded.insert(known.id);
+            }
         }
         for task in self.world.memory.tasks.values() {
             let lease = ("address", task.pool.clone().unwrap(), task.address.clone());
@@ -189,7 +213,7 @@ impl Simulation {
 fn a_random_life_leaves_nothing_behind() {
     let runs = std::env::var("BIGDATA_SIMULATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
     let first = std::env::var("BIGDATA_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    let (mut launched, mut released) = (0, 0);
+    let (mut launched, mut released, mut superseded, mut left_behind) = (0, 0, 0, 0);
     for seed in first..first + runs {
         eprintln!("seed {seed}");
         let mut simulation = Simulation::new(seed);
@@ -203,8 +227,13 @@ fn a_random_life_leaves_nothing_behind() {
         let keeps = simulation.wanted.iter().any(|(state, _)| state.termination != Termination::Wipe);
         assert!(keeps || simulation.master.reserved().is_empty(), "{:?}", simulation.master.reserved());
         launched += simulation.ended.len();
+        superseded += simulation.superseded.len();
+        left_behind += simulation.left_behind.len();
         let is_release = |event: &Event| matches!(event, Event::ClusterReleased { .. });
         released += simulation.world.events.iter().filter(|(_, event)| is_release(event)).count();
     }
+    eprintln!("{launched} attempts, {superseded} superseded, {left_behind} left behind, {released} releases");
     assert!(launched > 100 && released > 100, "{launched} attempts and {released} releases are too few to tell");
+    assert!(superseded > 20, "{superseded} superseded attempts are too few to tell");
+    assert!(left_behind > 20, "{left_behind} attempts that were left behind are too few to tell");
 }

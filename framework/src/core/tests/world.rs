@@ -25,11 +25,14 @@ pub(super) fn policy() -> Policy {
         },
         url: "http://127.0.0.1:1".to_owned(),
         executor_command: vec!["/bin/executor".to_owned()],
+        executor_fetched: None,
         executor_path: "/bin".to_owned(),
         uid_pool: Some((70_000, 70_099)),
         attempts: 2,
         hold_ms: 2_000,
         release_limit_ms: 30_000,
+        unreachable_launch_ms: 15_000,
+        adopt_nothing: true,
         tell_again_ms: 10_000,
     }
 }
@@ -91,6 +94,7 @@ pub(super) fn resources(cpus: f64, mem: f64, disk: f64) -> Vec<Resource> {
 /// A core, its database and its time.
 pub(super) struct World {
     pub core: Core,
+    pub policy: Policy,
     pub memory: Memory,
     pub now: Timestamp,
     pub calls: Vec<Call>,
@@ -104,6 +108,7 @@ impl World {
     pub(super) fn new() -> Self {
         Self {
             core: Core::new(policy(), Memory::default().load(), [0; 32]),
+            policy: policy(),
             memory: Memory::default(),
             now: Timestamp::from_millis(1_000_000),
             calls: Vec::new(),
@@ -160,7 +165,7 @@ impl World {
 
     pub(super) fn restart(&mut self) {
         self.seed += 1;
-        self.core = Core::new(policy(), self.memory.load(), [self.seed; 32]);
+        self.core = Core::new(self.policy.clone(), self.memory.load(), [self.seed; 32]);
     }
 
     pub(super) fn pass(&mut self, millis: i64) {

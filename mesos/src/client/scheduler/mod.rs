@@ -3,6 +3,7 @@
 mod calls;
 mod driver;
 mod master;
+mod state;
 mod zookeeper;
 
 use std::sync::{Arc, RwLock};
@@ -12,6 +13,7 @@ use reqwest::Url;
 use tokio::sync::mpsc;
 
 pub use calls::{CallError, Handle};
+pub use state::{StateError, master_state};
 
 use crate::event::SchedulerEvent;
 use crate::v1::{FrameworkId, FrameworkInfo, MasterInfo};

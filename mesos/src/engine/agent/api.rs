@@ -4,6 +4,7 @@ use super::executor::Phase;
 use super::{Agent, belongs};
 use crate::engine::effects::{Answer, Connection, Effects, ExecutorKey, Notice, Output, Refusal};
 use crate::engine::records::task_key;
+use crate::engine::secret::same;
 use crate::v1::executor::{Acknowledged, Call, CallType, Event, EventType, Subscribed};
 use crate::v1::{ContainerId, Source, TaskId, TaskInfo, TaskState, TaskStatus};
 use crate::validate::Validate;
@@ -21,7 +22,7 @@ impl Agent {
         let key = ExecutorKey { framework_id: call.framework_id.clone(), executor_id: call.executor_id.clone() };
         let executor = self.executor(&key);
         let executor = executor.ok_or_else(|| Refusal::bad("Executor cannot be found"))?;
-        match token == Some(&executor.record.token) {
+        match token.is_some_and(|token| same(token.as_bytes(), executor.record.token.as_bytes())) {
             true => Ok(key),
             false => Err(Refusal::with_status(401, "The executor's token is wrong")),
         }

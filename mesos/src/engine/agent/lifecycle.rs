@@ -104,6 +104,7 @@ impl Agent {
         let default = self.config.timing.executor_shutdown_grace;
         let Some(executor) = self.executor_mut(key) else { return };
         let grace = executor.record.grace(default);
+        resume(executor, effects);
         match executor.phase {
             Phase::Running { connection } => {
                 executor.phase = Phase::Stopping { connection, force_at: effects.after(grace) };
@@ -203,6 +204,13 @@ impl Agent {
             effects.emit(Output::RemoveSandbox(Box::new(executor.record)));
         }
         true
+    }
+}
+
+/// Lets the process of an executor that is to end something go on, if it was stopped.
+pub(super) fn resume(executor: &Executor, effects: &mut Effects) {
+    if let (false, Some(process)) = (executor.is_ended(), executor.record.process) {
+        effects.emit(Output::Resume(process));
     }
 }
 

@@ -187,7 +187,9 @@ impl Agent {
 
     /// Asks the executor, if it listens, to end a task that is to be killed.
     fn ask_to_kill(&self, executor: &ExecutorKey, key: &TaskKey, effects: &mut Effects) {
-        let listens = self.executor(executor).and_then(Executor::connection);
+        let Some(executor) = self.executor(executor) else { return };
+        lifecycle::resume(executor, effects);
+        let listens = executor.connection();
         let kill = self.tasks.get(key).and_then(Task::kill);
         if let (Some(connection), Some(kill_policy)) = (listens, kill) {
             let event = api_v1::Event {

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::stream::EventStream;
-use super::{Body, Gate, text};
+use super::{BEARER, Body, Gate, text};
 use crate::engine::backlog;
 use crate::engine::effects::{Answer, Input, Refusal};
 use crate::engine::shell::Message;
@@ -44,7 +44,7 @@ pub(super) async fn scheduler(gate: Arc<Gate>, request: Request<Incoming>) -> Re
 
 pub(super) async fn executor(gate: Arc<Gate>, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let authorization = header(request.headers(), AUTHORIZATION.as_str());
-    let token = authorization.and_then(|value| Some(value.strip_prefix("Bearer ")?.to_owned()));
+    let token = authorization.and_then(|value| Some(value.strip_prefix(BEARER)?.to_owned()));
     let call: executor::Call = read(request).await?;
     let call = Box::new(call);
     if call.r#type() != executor::CallType::Subscribe {

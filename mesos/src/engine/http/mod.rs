@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, WWW_AUTHENTICATE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::effects::{Connection, Refusal};
+use super::secret::same;
 use super::shell::Message;
 
 /// Connections at once; each executor has one, and one more for a moment when it tells something.
@@ -32,6 +33,28 @@ const HEADER_LIMIT: Duration = Duration::from_secs(90);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 type Body = BoxBody<Bytes, Infallible>;
+
+/// What the authorization of executors begins with.
+const BEARER: &str = "Bearer ";
+
+/// Who is asked what for, as Mesos tells its callers apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Realm {
+    Scheduler,
+    ReadOnly,
+    Executor,
+}
+
+impl Realm {
+    /// `WWW-Authenticate`, with Mesos's names of the realms.
+    fn challenge(self) -> &'static str {
+        match self {
+            Realm::Scheduler => "Basic realm=\"mesos-master-scheduler\"",
+            Realm::ReadOnly => "Basic realm=\"mesos-master-readonly\"",
+            Realm::Executor => "Bearer realm=\"mesos-agent-executor\"",
+        }
+    }
+}
 
 /// Between requests and the shell.
 #[derive(Debug)]
@@ -78,17 +101,16 @@ impl Gate {
         name.parse::<std::net::IpAddr>().is_ok() || self.hosts.iter().any(|one| one == name)
     }
 
-    fn is_authorized(&self, request: &Request<Incoming>) -> bool {
-        let Some(expected) = &self.authorization else { return true };
+    /// Whether the caller has shown what this kind of call asks for. Whether an executor's token is its own is found out
+    /// with its call.
+    fn is_authorized(&self, realm: Realm, request: &Request<Incoming>) -> bool {
         let given = request.headers().get(AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
-        same(given, expected.as_bytes())
+        match (realm, &self.authorization) {
+            (Realm::Executor, _) => given.starts_with(BEARER.as_bytes()),
+            (Realm::Scheduler | Realm::ReadOnly, Some(expected)) => same(given, expected.as_bytes()),
+            (Realm::Scheduler | Realm::ReadOnly, None) => true,
+        }
     }
-}
-
-/// Compares without telling by its time where the difference is.
-fn same(left: &[u8], right: &[u8]) -> bool {
-    let differences = left.iter().zip(right).fold(0, |sum, (a, b)| sum | (a ^ b));
-    left.len() == right.len() && differences == 0
 }
 
 /// Serves connections until the task is ended.
@@ -132,28 +154,38 @@ pub(crate) async fn serve(listener: TcpListener, gate: Gate) {
 
 async fn route(gate: Arc<Gate>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path().to_owned();
-    let expected = match path.as_str() {
-        "/api/v1/scheduler" | "/api/v1/executor" => Method::POST,
-        "/health" | "/state" => Method::GET,
+    let (expected, realm) = match path.as_str() {
+        "/api/v1/scheduler" => (Method::POST, Some(Realm::Scheduler)),
+        "/api/v1/executor" => (Method::POST, Some(Realm::Executor)),
+        "/state" | "/master/state" => (Method::GET, Some(Realm::ReadOnly)),
+        "/health" => (Method::GET, None),
         _ => return Ok(text(StatusCode::NOT_FOUND, "There is nothing here")),
     };
-    if request.method() != expected {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "");
-        let allowed = hyper::header::HeaderValue::from_static(if expected == Method::GET { "GET" } else { "POST" });
-        response.headers_mut().insert(ALLOW, allowed);
-        return Ok(response);
-    }
     if !gate.is_for_us(&request) {
         return Ok(text(StatusCode::FORBIDDEN, "This is not the host that was asked for"));
     }
-    let answered = match path.as_str() {
-        "/health" => Ok(text(StatusCode::OK, "")),
-        "/api/v1/executor" => calls::executor(gate, request).await,
-        _ if !gate.is_authorized(&request) => return Ok(unauthorized()),
-        "/state" => state(&gate).await,
-        _ => calls::scheduler(gate, request).await,
+    // Nothing else is said to those who do not say who they are.
+    if let Some(realm) = realm
+        && !gate.is_authorized(realm, &request)
+    {
+        return Ok(challenged(realm, text(StatusCode::UNAUTHORIZED, "")));
+    }
+    if request.method() != expected {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "");
+        let allowed = HeaderValue::from_static(if expected == Method::GET { "GET" } else { "POST" });
+        response.headers_mut().insert(ALLOW, allowed);
+        return Ok(response);
+    }
+    let answered = match realm {
+        None => Ok(text(StatusCode::OK, "")),
+        Some(Realm::Executor) => calls::executor(gate, request).await,
+        Some(Realm::ReadOnly) => state(&gate).await,
+        Some(Realm::Scheduler) => calls::scheduler(gate, request).await,
     };
-    Ok(answered.unwrap_or_else(|refusal| refused(&refusal)))
+    Ok(answered.unwrap_or_else(|refusal| match realm {
+        Some(realm) if refusal.status == 401 => challenged(realm, refused(&refusal)),
+        _ => refused(&refusal),
+    }))
 }
 
 async fn state(gate: &Gate) -> Result<Response<Body>, Refusal> {
@@ -161,7 +193,7 @@ async fn state(gate: &Gate) -> Result<Response<Body>, Refusal> {
     // Where this fails, so does the next line.
     let _ = gate.messages.send(Message::State(reply)).await;
     let mut response = text(StatusCode::OK, &state.await?.to_string());
-    let json = hyper::header::HeaderValue::from_static("application/json");
+    let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     Ok(response)
 }
@@ -173,10 +205,8 @@ fn text(status: StatusCode, text: &str) -> Response<Body> {
     response
 }
 
-fn unauthorized() -> Response<Body> {
-    let mut response = text(StatusCode::UNAUTHORIZED, "");
-    let challenge = hyper::header::HeaderValue::from_static("Basic realm=\"mesos\"");
-    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+fn challenged(realm: Realm, mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(realm.challenge()));
     response
 }
 

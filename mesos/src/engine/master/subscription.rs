@@ -21,7 +21,8 @@ impl Master {
         effects: &mut Effects,
     ) -> Answer {
         let missing = "Failed to validate scheduler::Call: Expecting 'subscribe' to be present";
-        let subscribe = call.subscribe.ok_or_else(|| Refusal::bad(missing))?;
+        let mut subscribe = call.subscribe.ok_or_else(|| Refusal::bad(missing))?;
+        self.check_principal(&mut subscribe.framework_info)?;
         let info = &subscribe.framework_info;
         if call.framework_id != info.id {
             return Err(Refusal::bad(
@@ -39,6 +40,21 @@ impl Master {
         };
         self.admit(id, subscribe, connection, stream_id, agent, effects);
         Ok(())
+    }
+
+    /// A framework is who the scheduler has proved to be, whether it says so or not; as in Mesos.
+    fn check_principal(&self, info: &mut FrameworkInfo) -> Answer {
+        match (&self.config.principal, &info.principal) {
+            (Some(proved), Some(named)) if proved != named => Err(Refusal::bad(format!(
+                "Failed to validate scheduler::Call: Authenticated principal '{proved}' does not match principal \
+                 '{named}' set in `FrameworkInfo`"
+            ))),
+            (Some(proved), None) => {
+                info.principal = Some(proved.clone());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn admit(
@@ -108,10 +124,11 @@ impl Master {
     pub(super) fn update_framework(
         &mut self,
         id: &FrameworkId,
-        update: Subscribe,
+        mut update: Subscribe,
         agent: &mut Agent,
         effects: &mut Effects,
     ) -> Answer {
+        self.check_principal(&mut update.framework_info)?;
         let invalid = |fault: String| Refusal::bad(format!("Supplied FrameworkInfo is not valid: {fault}"));
         self.check(&update.framework_info).map_err(invalid)?;
         let Some(framework) = self.frameworks.get_mut(id) else { return Ok(()) };

@@ -10,13 +10,13 @@ use reqwest::{RequestBuilder, Response};
 
 use crate::support::PATIENCE;
 use crate::support::cluster::Cluster;
-use crate::support::framework::info;
+use crate::support::framework::{PRINCIPAL, SECRET, info};
 
 fn request(cluster: &Cluster) -> RequestBuilder {
     // The scheduler's client sees to it that there is a TLS provider; nothing here needs one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    client.post(format!("{}/api/v1/scheduler", cluster.url()))
+    client.post(format!("{}/api/v1/scheduler", cluster.url())).basic_auth(PRINCIPAL, Some(SECRET))
 }
 
 fn post(cluster: &Cluster, call: &Call) -> RequestBuilder {
@@ -56,7 +56,7 @@ pub(crate) async fn requests_that_are_not_calls_are_refused(cluster: &mut Cluste
     let nonsense = request(cluster).header(CONTENT_TYPE, PROTOBUF).body("nonsense");
     refused(nonsense, 400, "").await;
     let get = reqwest::Client::builder().no_proxy().build().unwrap();
-    let get = get.get(format!("{}/api/v1/scheduler", cluster.url()));
+    let get = get.get(format!("{}/api/v1/scheduler", cluster.url())).basic_auth(PRINCIPAL, Some(SECRET));
     refused(get, 405, "").await;
     let with_stream = post(cluster, &subscribe).header(STREAM_ID, "some");
     refused(with_stream, 400, "Mesos-Stream-Id").await;

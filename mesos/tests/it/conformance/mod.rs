@@ -1,5 +1,6 @@
 //! What a master with one agent does, whoever it is.
 
+mod authentication;
 mod executors;
 mod http;
 mod offers;
@@ -29,6 +30,8 @@ macro_rules! on_both {
 }
 
 on_both!(
+    authentication::who_proves_nothing_is_told_nothing,
+    authentication::a_framework_is_who_its_scheduler_proved_to_be,
     http::requests_that_are_not_calls_are_refused,
     http::calls_are_bound_to_the_subscription,
     subscription::the_later_of_two_subscriptions_wins,

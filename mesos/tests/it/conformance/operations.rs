@@ -7,14 +7,14 @@ use bigdata_mesos::resources::Resources;
 use bigdata_mesos::v1::{Offer, Operation, OperationState, OperationStatus, Resource, TaskInfo, TaskState};
 
 use crate::support::cluster::Cluster;
-use crate::support::framework::{Framework, again_at_once, info, reserved, task};
+use crate::support::framework::{Framework, PRINCIPAL, again_at_once, info, reserved, task};
 
 fn disk() -> Resource {
     reserved(Resource::scalar("disk", 64.0))
 }
 
 fn volume() -> Resource {
-    disk().persistent("volume-1", None, "data")
+    disk().persistent("volume-1", Some(PRINCIPAL), "data")
 }
 
 /// A task on the volume, with reserved resources.

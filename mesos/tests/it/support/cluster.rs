@@ -1,10 +1,17 @@
 //! A master with one agent: the engine, or a real Mesos.
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use bigdata_mesos::engine::{Engine, Settings, Shutdown};
 use bigdata_mesos::v1::{Attribute, Resource};
 use tempfile::TempDir;
 
+use super::framework::{PRINCIPAL, SECRET};
 use super::mesos::Mesos;
+
+/// Of an engine's address.
+static NUMBER: AtomicU8 = AtomicU8::new(1);
 
 pub(crate) enum Cluster {
     Engine(Box<EngineCluster>),
@@ -30,10 +37,13 @@ fn resources() -> Vec<Resource> {
 impl EngineCluster {
     pub(crate) async fn start(change: impl FnOnce(&mut Settings)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let listen = "127.0.0.1:0".parse().unwrap();
+        // Nobody else takes a port of this address while the engine is away.
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let listen = SocketAddr::from(([127, u8::try_from(std::process::id() % 200).unwrap() + 20, 255, number], 0));
         let mut settings = Settings::new(listen, directory.path().join("work"));
         settings.attributes = vec![Attribute::text("rack", "r1")];
         settings.resources = Some(resources());
+        settings.credential = Some((PRINCIPAL.to_owned(), SECRET.to_owned()));
         change(&mut settings);
         let engine = Engine::start(settings.clone()).await.unwrap();
         settings.listen = engine.address();

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bigdata_mesos::call::scheduler as call;
-use bigdata_mesos::client::scheduler::{Event, Events, Handle, SchedulerClient, Settings};
+use bigdata_mesos::client::scheduler::{Credential, Event, Events, Handle, SchedulerClient, Settings};
 use bigdata_mesos::event::SchedulerEvent;
 use bigdata_mesos::resources::Resources;
 use bigdata_mesos::v1::scheduler::Call;
@@ -18,6 +18,9 @@ use super::{PATIENCE, executor_program};
 
 /// The tests' role.
 pub(crate) const ROLE: &str = "bigdata";
+/// Who the tests are, and what proves it.
+pub(crate) const PRINCIPAL: &str = "tester";
+pub(crate) const SECRET: &str = "of the tests";
 
 pub(crate) struct Framework {
     pub(crate) handle: Handle,
@@ -43,6 +46,7 @@ pub(crate) fn info(name: &str) -> FrameworkInfo {
         roles: vec![ROLE.to_owned()],
         failover_timeout: Some(3600.0),
         checkpoint: Some(true),
+        principal: Some(PRINCIPAL.to_owned()),
         ..FrameworkInfo::default()
     };
     info.with_capabilities(&[
@@ -64,7 +68,14 @@ pub(crate) fn again_at_once() -> Option<Filters> {
 }
 
 pub(crate) fn reserved(resource: Resource) -> Resource {
-    resource.reserved(ReservationInfo::dynamic(ROLE, None, None))
+    resource.reserved(ReservationInfo::dynamic(ROLE, Some(PRINCIPAL), None))
+}
+
+/// Settings of who proves to be the tests' principal.
+pub(crate) fn settings(masters: Vec<String>, info: FrameworkInfo) -> Settings {
+    let mut settings = Settings::new(masters, info);
+    settings.credential = Some(Credential { principal: PRINCIPAL.to_owned(), secret: SECRET.to_owned() });
+    settings
 }
 
 impl Framework {
@@ -76,7 +87,7 @@ impl Framework {
 
     /// Does not wait for the subscription.
     pub(crate) fn start(cluster: &Cluster, info: FrameworkInfo) -> Framework {
-        Framework::with(Settings::new(vec![cluster.url()], info))
+        Framework::with(settings(vec![cluster.url()], info))
     }
 
     pub(crate) fn with(settings: Settings) -> Framework {

@@ -10,8 +10,13 @@ use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::framework::{PRINCIPAL, SECRET};
+
 /// Set to 1 where a test without Mesos is to fail.
 const REQUIRE: &str = "BIGDATA_REQUIRE_MESOS";
+
+/// Who may call, as a file of Mesos.
+const CREDENTIALS: &str = "credentials.json";
 
 /// A cluster is many threads; a small machine bears few at once.
 static RUNNING: Semaphore = Semaphore::const_new(2);
@@ -84,6 +89,8 @@ impl Mesos {
             linked.map_err(|error| error.to_string())?;
         }
         std::fs::create_dir(directory.path().join("run")).map_err(|error| error.to_string())?;
+        let credentials = format!(r#"{{"credentials":[{{"principal":"{PRINCIPAL}","secret":"{SECRET}"}}]}}"#);
+        std::fs::write(directory.path().join(CREDENTIALS), credentials).map_err(|error| error.to_string())?;
         let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         // Agents have fixed ports, and so each test a net of its own.
         let process = std::process::id() % 200 + 20;
@@ -104,6 +111,12 @@ impl Mesos {
             .env("MESOS_CLUSTER_DIR", self.directory.path())
             .env("MESOS_CLUSTER_PORT", self.port.to_string())
             .env("MESOS_CLUSTER_NET", &self.net)
+            .env("MESOS_AUTHENTICATE_HTTP_FRAMEWORKS", "true")
+            .env("MESOS_HTTP_FRAMEWORK_AUTHENTICATORS", "basic")
+            .env("MESOS_AUTHENTICATE_HTTP_READONLY", "true")
+            // The first is the master's, the second the agents'.
+            .env("MESOS_CREDENTIALS", self.directory.path().join(CREDENTIALS))
+            .env("MESOS_HTTP_CREDENTIALS", self.directory.path().join(CREDENTIALS))
             // Mesos offers in intervals; a test need not wait for a whole second.
             .env("MESOS_ALLOCATION_INTERVAL", "50ms")
             .stdin(Stdio::null());

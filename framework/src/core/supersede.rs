@@ -1,0 +1,142 @@
+//! A launch goes on without an agent that is away: its node gets another attempt elsewhere.
+//!
+//! Unreachable is not dead, and a node that may hold data waits for its agent. During a launch, before all nodes of the
+//! cluster have run, nothing is configured and no data is lost: after a short while the attempt is superseded. Its address,
+//! ports and resources stay leased until its end is confirmed; it enrols no more, and is ended as soon as it is heard of.
+
+use super::Core;
+use super::facts::Kind;
+use super::model::{Cluster, Fate, Standing, Task, TaskStage, Volume};
+use super::output::Write;
+use bigdata_common::status::NodeStatus;
+use bigdata_common::{AttemptId, ClusterId, Name, Timestamp};
+use bigdata_mesos::v1::TaskState;
+
+impl Core {
+    /// Supersedes the attempts of launches whose agents have been away for too long.
+    pub(super) fn supersede_lost(&mut self, now: Timestamp) {
+        if !self.is_subscribed() {
+            return;
+        }
+        let limit = self.policy.unreachable_launch_ms;
+        let is_lost = |task: &&Task| {
+            task.is_current()
+                && task.unreachable_since.is_some_and(|since| now.millis_since(since) >= limit)
+                && self.state.clusters.get(&task.cluster).is_some_and(Cluster::is_unconfigured)
+        };
+        let lost: Vec<AttemptId> = self.state.tasks.values().filter(is_lost).map(|task| task.id).collect();
+        for id in lost {
+            self.supersede(id, now);
+        }
+    }
+
+    fn supersede(&mut self, id: AttemptId, now: Timestamp) {
+        let Some(task) = self.state.tasks.get_mut(&id) else { return };
+        let seconds = task.unreachable_since.map_or(0, |since| now.millis_since(since) / 1000);
+        task.standing = Standing::Superseded { since: now, alive: false };
+        task.report.passing = None;
+        task.report.reason = Some(format!(
+            "its agent {} could not be reached for {seconds} s during the launch: attempt {} was given up, and another \
+             place is looked for",
+            task.host, task.number
+        ));
+        let observation = task.observation(NodeStatus::Unreachable, now);
+        let (cluster, name) = (task.cluster.clone(), task.node.clone());
+        tracing::warn!(task = %id, cluster = %cluster, node = %name, "an attempt is superseded: its agent is away");
+        self.store_task(id);
+        if let Some(cluster) = self.state.clusters.get_mut(&cluster) {
+            cluster.waiting_since.get_or_insert(now);
+            cluster.waiting.told_at = Some(now);
+            if let Some(node) = cluster.nodes.get_mut(&name) {
+                (node.task, node.agent, node.not_before) = (None, None, None);
+            }
+        }
+        self.doom_volumes_of(&cluster, &name, now);
+        self.observe(&cluster, &name, Kind::Unreachable, observation, now);
+        self.store_cluster(&cluster);
+        self.changed = true;
+        self.look(now);
+    }
+
+    /// What a node without data has made on an agent that it leaves.
+    pub(super) fn doom_volumes_of(&mut self, cluster: &ClusterId, node: &Name, now: Timestamp) {
+        let of_node = |volume: &Volume| volume.node == *node && volume.fate == Fate::Used;
+        let doomed = self.state.volumes.change(cluster, of_node, |volume| {
+            (volume.fate, volume.doomed_at) = (Fate::Doomed, Some(now));
+        });
+        for volume in doomed {
+            self.persist(Write::Volume(Box::new(volume)));
+        }
+    }
+
+    /// A task has ended: until now no offer could hold its volumes. With an agent that is gone for ever they are, too.
+    pub(super) fn volumes_outlive(&mut self, task: &Task, state: TaskState, now: Timestamp) {
+        let of_task =
+            |volume: &Volume| volume.fate == Fate::Doomed && (&volume.node, &volume.agent) == (&task.node, &task.agent);
+        if state == TaskState::GoneByOperator {
+            let gone =
+                self.state.volumes.values().filter(|volume| volume.agent == task.agent && volume.fate == Fate::Doomed);
+            for id in gone.map(|volume| volume.id.clone()).collect::<Vec<_>>() {
+                self.state.volumes.remove(&id);
+                self.persist(Write::DeleteVolume(id));
+            }
+            return;
+        }
+        let later = self.state.volumes.change(&task.cluster, of_task, |volume| volume.doomed_at = Some(now));
+        for volume in later {
+            self.persist(Write::Volume(Box::new(volume)));
+        }
+    }
+
+    /// Mesos tells of an attempt that is not to live on.
+    pub(super) fn heard_of_unwanted(&mut self, id: AttemptId, state: TaskState, now: Timestamp) {
+        let Some(task) = self.state.tasks.get_mut(&id) else { return };
+        let unreachable = matches!(state, TaskState::Unreachable | TaskState::Unknown);
+        let before = (task.unreachable_since, task.standing);
+        task.note_reach(unreachable, now);
+        if let Standing::Superseded { alive, .. } = &mut task.standing {
+            *alive = !unreachable;
+        }
+        if before != (task.unreachable_since, task.standing) {
+            self.store_task(id);
+        }
+        if !unreachable && self.is_subscribed() {
+            self.kill_again(id, now);
+        }
+    }
+
+    /// A node of a launch has another address than its peers were told at their enrolment: they get fresh attempts.
+    pub(super) fn renew_peers(&mut self, id: &ClusterId, now: Timestamp) {
+        if !self.state.clusters.get(id).is_some_and(Cluster::is_unconfigured) {
+            return;
+        }
+        let mut renewed = Vec::new();
+        let ids: Vec<AttemptId> = self.state.tasks.of_cluster(id).map(|task| task.id).collect();
+        for task in ids {
+            let Some(task) = self.state.tasks.get_mut(&task) else { continue };
+            if !task.is_current() || task.enrolled.is_none() || task.standing == Standing::Renewed {
+                continue;
+            }
+            (task.standing, task.state) = (Standing::Renewed, TaskStage::Stopping);
+            task.report.reason =
+                Some("a node of its cluster was moved during the launch: it is started again".to_owned());
+            renewed.push((task.id, task.node.clone(), task.observation(NodeStatus::Stopping, now)));
+        }
+        for (task, node, observation) in renewed {
+            self.store_task(task);
+            self.observe(id, &node, Kind::Health, observation, now);
+        }
+    }
+
+    /// Notes that all nodes of a cluster run: from now on the registry may have it configured.
+    pub(super) fn note_whole(&mut self, id: &ClusterId) {
+        let Some(cluster) = self.state.clusters.get_mut(id) else { return };
+        let runs = |node: &super::model::Node| {
+            node.observation.as_ref().is_some_and(|observation| observation.status == NodeStatus::Running)
+        };
+        if !cluster.was_whole && cluster.nodes.values().all(runs) {
+            cluster.was_whole = true;
+            self.store_cluster(id);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! For the benches of this crate: the pure core and the store as the service drives them, against a simulated master.
+//!
+//! No part of the service, and no promise.
+
+mod fleet;
+mod world;
+
+pub use fleet::{Fleet, Placed, Shape};
