@@ -6,6 +6,7 @@ mod lost_agents;
 mod master;
 mod memory;
 mod quarantine;
+mod releases;
 mod scenarios;
 mod simulation;
 mod world;
