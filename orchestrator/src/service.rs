@@ -9,7 +9,7 @@ use crate::store::Store;
 use crate::{BuildError, Settings, invariants, reconcile, retention};
 use actix_web::web;
 use bigdata_chassis::db::Migrations;
-use bigdata_chassis::http::{InternalClient, server};
+use bigdata_chassis::http::{InternalClient, parked_routes, server};
 use bigdata_chassis::messaging::consumer;
 use bigdata_chassis::secret::{Vault, sha256_hex};
 use bigdata_chassis::{Deps, Service, Tasks};
@@ -88,6 +88,7 @@ pub async fn build(settings: Settings, deps: Deps) -> Result<Service, BuildError
     let listener = TcpListener::bind(&address).map_err(listen_failed)?;
     let data = web::Data::new(context.clone());
     let routes = move |config: &mut web::ServiceConfig| {
+        parked_routes(config, &data.store.db);
         config
             .app_data(data.clone())
             .route(
