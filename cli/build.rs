@@ -24,10 +24,11 @@ fn main() -> io::Result<()> {
             None => (text("template.yaml").ok_or(io::ErrorKind::NotFound)?, true),
         };
         let described = text("product.json").ok_or(io::ErrorKind::NotFound)?;
-        let (options, orchestrator) = (optional("options.json"), optional("orchestrator"));
+        let (options, actions) = (optional("options.json"), optional("actions.json"));
+        let orchestrator = optional("orchestrator");
         writeln!(
             table,
-            "Shipped {{ product: {described}, template: {template}, yaml: {yaml}, options: {options}, orchestrator: {orchestrator} }},"
+            "Shipped {{ product: {described}, template: {template}, yaml: {yaml}, options: {options}, actions: {actions}, orchestrator: {orchestrator} }},"
         )
         .map_err(io::Error::other)?;
     }

@@ -11,9 +11,11 @@ derive_addresses() {
   agents_net=127.$((224 + number / 256)).$((number % 256))
   nodes_net=127.$((128 + number / 16)).$((number % 16 * 16)).0/20
   uid_first=$((1910000000 + number * 5000))
+  machines='' outside=127.0.0.1
   export MESOS_CLUSTER_RUN=$dir/mesos MESOS_CLUSTER_PORT=$((base + 50)) MESOS_CLUSTER_NET=$agents_net
   tools=$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)
   PATH=${tools:+$tools:}$PATH
+  if [ "$own_machines" = 1 ]; then derive_machines; outside=$machines_net.254; fi
 }
 
 address_of() {
@@ -21,10 +23,11 @@ address_of() {
   case "$1" in
     postgres) echo "127.0.0.1:$((base + 1))" ;;
     rabbitmq) echo "127.0.0.1:$((base + 2))" ;;
-    mesos-master) echo "127.0.0.1:$((base + 50))" ;;
+    mesos-master) echo "$outside:$((base + 50))" ;;
     mesos-agent-*) echo "$agents_net.$n:5051" ;;
     registry-*) echo "127.0.0.1:$((base + 10 + n))" ;;
-    framework-*) echo "127.0.0.1:$((base + 20 + n))" ;;
+    # Executors ask it.
+    framework-*) echo "$outside:$((base + 20 + n))" ;;
     orchestrator-*) echo "127.0.0.1:$((base + 30 + n))" ;;
     gateway-*) echo "127.0.0.1:$((base + 40 + n))" ;;
   esac
@@ -32,11 +35,13 @@ address_of() {
 
 postgres_url() { echo "postgres://bigdata:$(cat "$dir/keys/postgres.password")@$(address_of postgres)/bigdata"; }
 rabbitmq_url() { echo "amqp://guest:guest@$(address_of rabbitmq)/%2f"; }
+# Where it speaks TLS as well: where openssl was there to make a certificate.
+rabbitmq_tls_url() { echo "amqps://guest:guest@127.0.0.1:$((base + 5))/%2f"; }
 both() { echo "http://$(address_of "$1-1"),http://$(address_of "$1-2")"; }
 
 # Keys and settings, where they are missing.
 make_fleet() {
-  mkdir -p "$dir/log" "$dir/run" "$dir/bin" "$dir/mesos" "$dir/keys" "$dir/work"
+  mkdir -p "$dir/log" "$dir/run" "$dir/bin" "$dir/mesos" "$dir/keys" "$dir/work" "$dir/backups"
   chmod 755 "$dir"
   chmod 700 "$dir/keys"
   local key
@@ -44,7 +49,8 @@ make_fleet() {
     if [ ! -s "$dir/keys/$key" ]; then (umask 077; head -c 32 /dev/urandom | base64 -w0 >"$dir/keys/$key.new"; mv "$dir/keys/$key.new" "$dir/keys/$key"); fi
   done
   if [ ! -s "$dir/keys/postgres.password" ]; then (umask 077; head -c 18 /dev/urandom | base64 -w0 | tr '/+' 'ab' >"$dir/keys/postgres.password"); fi
-  printf 'base=%q\nbin=%q\n' "$base" "$bin" >"$dir/fleet.env"
+  printf 'base=%q\nbin=%q\nown_machines=%q\n' "$base" "$bin" "$own_machines" >"$dir/fleet.env"
+  if [ -n "$machines" ]; then make_machines; fi
   (umask 077; settings >"$dir/fleet.toml.new"; mv "$dir/fleet.toml.new" "$dir/fleet.toml")
 }
 
@@ -85,6 +91,7 @@ registry = "$(both registry)"
 gateway = "$(both gateway)"
 program = "$dir/bin/bigdata"
 vault_key = "$dir/keys/orchestrator.key"
+backups_url = "$dir/backups"
 
 [gateway]
 registry = "$(both registry)"
@@ -136,11 +143,11 @@ start_postgres() {
     rm "$dir/postgres/password"
   fi
   # A killed server's children hold its memory for a moment, and a new one would refuse to start.
-  await 10 "the former Postgres does not end" no_process_in "$data"
+  await 60 "the former Postgres does not end" no_process_in "$data"
   (cd / && exec setsid "${own[@]}" postgres -D "$data" -p $((base + 1)) -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
     -c max_connections=300 </dev/null >>"$1" 2>&1) &
   remember postgres $!
-  await_alive postgres 30
+  await_alive postgres 120
   if [ ! -f "$data/made" ]; then
     psql --quiet "$(postgres_url | sed 's|/bigdata$|/postgres|')" -c 'CREATE DATABASE bigdata' 2>>"$1" || fail "Postgres has no database: $1 says why"
     touch "$data/made"
@@ -148,7 +155,9 @@ start_postgres() {
 }
 
 start_rabbitmq() {
-  BIGDATA_RABBITMQ_PORTS="$((base + 2)) $((base + 3)) $((base + 4))" "$here/rabbitmq.sh" start "$dir/rabbitmq" >>"$1" 2>&1 8>&- ||
+  local tls_port=
+  if command -v openssl >/dev/null; then tls_port=$((base + 5)); fi
+  BIGDATA_RABBITMQ_TLS_PORT=$tls_port BIGDATA_RABBITMQ_PORTS="$((base + 2)) $((base + 3)) $((base + 4))" "$here/rabbitmq.sh" start "$dir/rabbitmq" >>"$1" 2>&1 8>&- ||
     { tail -n 20 "$1" >&2; fail "RabbitMQ does not start"; }
   remember rabbitmq "$(cat "$dir/rabbitmq/pid")"
 }
@@ -156,8 +165,14 @@ start_rabbitmq() {
 start_mesos() {
   ln -sfn "../mesos/$2.log" "$dir/log/$1.log"
   if [ "$2" != master ]; then take bigdata-executor; take bigdata; fi
-  if [ ! -x "${MESOS_CLUSTER_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/mesos-cluster}/mesos-node" ]; then "$here/mesos/mesos-cluster" install; fi
-  MESOS_ATTRIBUTES="rack:r${2#agent};bigdata_net:loopback:fleet-$base:$nodes_net" "$here/mesos/mesos-cluster" start "$2"
+  if [ ! -x "${MESOS_CLUSTER_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/mesos-cluster}/libexec/mesos-fetcher" ]; then "$here/mesos/mesos-cluster" install; fi
+  local network=loopback:fleet-$base:$nodes_net
+  if [ -n "$machines" ] && [ "$2" != master ]; then network=pool:$(nodes_of "${2#agent}"); fi
+  if [ -n "${BIGDATA_FLEET_NETWORK:-}" ]; then network=$BIGDATA_FLEET_NETWORK; fi
+  # An agent that was started again kills executors that are not back in time: after 2 s by Mesos's own default, which a busy
+  # machine may need for anything. It is back itself when this has passed, and launches wait 15 s for it.
+  export MESOS_EXECUTOR_REREGISTRATION_TIMEOUT=${MESOS_EXECUTOR_REREGISTRATION_TIMEOUT:-5secs}
+  MESOS_ATTRIBUTES="rack:r${2#agent};bigdata_net:$network${BIGDATA_FLEET_ATTRIBUTES:+;$BIGDATA_FLEET_ATTRIBUTES}" "$here/mesos/mesos-cluster" start "$2"
   remember "$1" "$(cat "$dir/mesos/$2.pid")"
 }
 
@@ -173,5 +188,5 @@ start_service() {
   fi
   (cd "$dir" && exec env "${variables[@]}" PATH="$dir/bin:$PATH" setsid "$dir/bin/$name" --config "$dir/fleet.toml" </dev/null >>"$2" 2>&1) &
   remember "$name" $!
-  await_alive "$name" 30
+  await_alive "$name" 120
 }

@@ -57,11 +57,11 @@ sys.exit(not any(agent["active"] and agent["pid"].endswith("@" + sys.argv[1]) fo
 
 service_is_ready() {
   local answer
-  answer=$(curl -s -m 3 -w '\n%{http_code}' "http://$1/ready") || { echo 'does not answer'; return 1; }
-  if [ "${answer##*$'\n'}" = 200 ]; then return; fi
-  echo "${answer%$'\n'*}" | python3 -c 'import json, sys
-answer = json.load(sys.stdin)
-waits = answer.get("waits_for") or {name: word for name, word in answer.get("services", {}).items() if word != "ok"}
+  answer=$(curl -s -m 3 "http://$1/ready") || { echo 'does not answer'; return 1; }
+  # One that takes requests may still wait for what they need to get anywhere.
+  if [[ $answer == *'"ready":true'* && $answer == *'"waits_for":{}'* ]]; then return; fi
+  echo "$answer" | python3 -c 'import json, sys
+waits = json.load(sys.stdin)["waits_for"]
 text = "; ".join(f"{name} ({reason})" for name, reason in waits.items())
 print("waits for", text[:157] + "..." if len(text) > 160 else text)' 2>/dev/null || echo 'is not ready, and does not say why'
   return 1
@@ -82,7 +82,7 @@ stop_part() {
   if [ "$1" = postgres ]; then send "$1" INT; else send "$1" TERM; fi
   local end=$((SECONDS + $2))
   until is_gone "$1"; do
-    if [ "$SECONDS" -ge "$end" ]; then say "$1 did not end within $2 s, and is killed"; kill_part "$1" KILL; fi
+    if [ "$SECONDS" -ge "$end" ]; then say "$1 did not end within $2 s, and is killed"; is_gone "$1" || kill_part "$1" KILL; fi
     sleep 0.05
   done
 }
@@ -91,7 +91,7 @@ stop_part() {
 kill_part() {
   is_running "$1" || fail "$1 does not run"
   send "$1" "${2#SIG}"
-  case "$2" in KILL | SIGKILL | 9) await 10 "$1 does not end" is_gone "$1" ;; esac
+  case "$2" in KILL | SIGKILL | 9) await 60 "$1 does not end" is_gone "$1" ;; esac
 }
 
 processes_in() {
@@ -103,15 +103,51 @@ no_process_in() { [ -z "$(processes_in "$1")" ]; }
 end_leftovers() {
   local round
   for round in 1 2 3; do
-    { processes_in "$dir/mesos"; processes_in "$dir/work"; processes_of_uids; } | xargs -r kill -KILL 2>/dev/null || true
+    { processes_in "$dir/mesos"; processes_in "$dir/work"; processes_in "$dir/rabbitmq"; processes_of_uids; } | xargs -r kill -KILL 2>/dev/null || true
     if no_process_in "$dir/mesos" && [ -z "$(processes_of_uids)" ]; then break; fi
     sleep 0.1
   done
+  end_engines
+  end_containers podman
+  end_containers docker
   if [ -s "$dir/rabbitmq/ports" ]; then
     local epmd
     read -r _ _ epmd _ <"$dir/rabbitmq/ports"
-    await 5 "RabbitMQ's epmd does not end" end_epmd "$epmd"
+    # Whatever becomes of it, the rest goes on.
+    (await 5 "RabbitMQ's epmd does not end" end_epmd "$epmd") || true
   fi
+}
+
+# The engines of agents' machines, which the tests of containers start in folders of their own, with all that they run: a test
+# that was killed has left them. Containers go first, while their engine can still take their networks away.
+end_engines() {
+  local socket round pid
+  if [ ! -d "$dir/engines" ]; then return; fi
+  for socket in "$dir"/engines/*/sock; do
+    # One that was killed has left its socket behind, at which nobody answers.
+    if [ ! -S "$socket" ] || [ -z "$(processes_in "${socket%/sock}")" ]; then continue; fi
+    timeout 60 podman --url "unix://$socket" rm --all --force --volumes --time 0 >/dev/null 2>&1 ||
+      say "the engine at $socket does not remove its containers: they are killed with it"
+  done
+  for round in 1 2 3; do
+    # What an engine did not remove is a child of what watches it.
+    for pid in $(processes_in "$dir/engines"); do
+      { ps -o pid= --ppid "$pid"; echo "$pid"; } | xargs -r kill -KILL 2>/dev/null || true
+    done
+    if no_process_in "$dir/engines"; then break; fi
+    sleep 0.1
+  done
+}
+
+# end_containers ENGINE: those of this fleet's nodes. Their executors, which would have ended them, are gone.
+end_containers() {
+  if ! command -v "$1" >/dev/null; then return; fi
+  local container
+  for container in $("$1" ps --all --quiet --filter label=bigdata_folder 2>/dev/null); do
+    case "$("$1" inspect --format '{{index .Config.Labels "bigdata_folder"}}' "$container" 2>/dev/null)" in
+      "$dir"/mesos/*) "$1" rm --force "$container" >/dev/null || say "$1 keeps the container $container" ;;
+    esac
+  done
 }
 
 # It ends only when the last broker has left it, and that it notices at once.

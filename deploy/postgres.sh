@@ -24,7 +24,7 @@ case "$action" in
         { cat "$folder/initdb.log" >&2; exit 1; }
     fi
     port=$(cat "$folder/port")
-    as_owner "pg_ctl --pgdata='$folder/data' --log='$folder/log' --wait --options='-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$folder -c fsync=off -c max_connections=300 ${BIGDATA_POSTGRES_OPTIONS:-}' start" >/dev/null ||
+    as_owner "pg_ctl --pgdata='$folder/data' --log='$folder/log' --wait --timeout=180 --options='-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$folder -c fsync=off -c max_connections=300 ${BIGDATA_POSTGRES_OPTIONS:-}' start" >/dev/null ||
       { cat "$folder/log" >&2; exit 1; }
     echo "postgres://bigdata@127.0.0.1:$port/postgres" ;;
   kill)

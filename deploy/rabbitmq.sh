@@ -6,9 +6,11 @@
 #   deploy/rabbitmq.sh ctl FOLDER …      rabbitmqctl for it
 #   deploy/rabbitmq.sh stop FOLDER       ends it and removes FOLDER
 #
+# BIGDATA_RABBITMQ_TLS_PORT: where a new broker speaks TLS as well, by a certificate that FOLDER/tls/ca.pem vouches for.
+#
 # Needs Debian's package rabbitmq-server (or rabbitmq-server and rabbitmqctl on PATH). As root it runs as the user rabbitmq.
 set -euo pipefail
-usage() { sed -n '2,9p' "$0" >&2; exit 2; }
+usage() { sed -n '2,11p' "$0" >&2; exit 2; }
 [ $# -ge 2 ] || usage
 action=$1 folder=$2
 shift 2
@@ -52,6 +54,26 @@ elect() {
   done
 }
 
+# A throw-away authority in FOLDER/tls, and the broker's certificate by it. The authority's key is not kept.
+make_certificates() {
+  local tls=$folder/tls
+  mkdir -p "$tls"
+  {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj '/CN=a throw-away authority' \
+      -keyout "$tls/ca.key" -out "$tls/ca.pem"
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost \
+      -keyout "$tls/server.key" -out "$tls/server.csr"
+    printf '%s\n' subjectAltName=IP:127.0.0.1,DNS:localhost extendedKeyUsage=serverAuth >"$tls/extensions"
+    openssl x509 -req -days 30 -in "$tls/server.csr" -CA "$tls/ca.pem" -CAkey "$tls/ca.key" -CAcreateserial \
+      -extfile "$tls/extensions" -out "$tls/server.pem"
+  } >"$folder/openssl.log" 2>&1 || { cat "$folder/openssl.log" >&2; exit 1; }
+  rm "$tls/ca.key" "$tls/server.csr" "$tls/extensions"
+  chmod 600 "$tls/server.key"
+  printf '%s\n' "listeners.ssl.default = 127.0.0.1:$1" "ssl_options.cacertfile = $tls/ca.pem" \
+    "ssl_options.certfile = $tls/server.pem" "ssl_options.keyfile = $tls/server.key" \
+    "ssl_options.verify = verify_none" "ssl_options.fail_if_no_peer_cert = false" >>"$folder/rabbitmq.conf"
+}
+
 case "$action" in
   start)
     mkdir -p "$folder"
@@ -60,6 +82,7 @@ case "$action" in
       echo "${BIGDATA_RABBITMQ_PORTS:-$(free_ports 3)} bigdata-$$-$RANDOM@localhost" >"$folder/ports"
       printf '%s\n' "vm_memory_high_watermark.absolute = 1GB" "disk_free_limit.absolute = 10MB" "loopback_users.guest = true" \
         "log.file.level = warning" "heartbeat = 10" >"$folder/rabbitmq.conf"
+      if [ -n "${BIGDATA_RABBITMQ_TLS_PORT:-}" ]; then make_certificates "$BIGDATA_RABBITMQ_TLS_PORT"; fi
       echo '[].' >"$folder/plugins"
       head -c 24 /dev/urandom | base64 | tr -d '/+=' >"$folder/.erlang.cookie"
       chmod 400 "$folder/.erlang.cookie"
@@ -71,7 +94,7 @@ case "$action" in
     setsid "${own[@]}" rabbitmq-server </dev/null >>"$folder/out" 2>&1 &
     wrapper=$!
     # The broker opens its port as the last thing of its start.
-    for _ in $(seq 600); do
+    for _ in $(seq 1800); do
       if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && running; then
         if [ -n "$again" ]; then elect; fi
         echo "amqp://guest:guest@127.0.0.1:$port/%2f"
@@ -82,6 +105,9 @@ case "$action" in
     done
     echo "RabbitMQ does not start:" >&2
     tail -n 30 "$folder/out" >&2
+    # One that is only late must not stay: nobody knows of it.
+    kill -KILL -- "-$wrapper" 2>/dev/null || true
+    end
     exit 1 ;;
   kill)
     end ;;

@@ -251,6 +251,11 @@ impl Db {
         crate::on_db!(self, pool => pool.size())
     }
 
+    /// Wakes the outbox's relay: events were enqueued and committed.
+    pub fn wake_outbox(&self) {
+        self.outbox_hint.notify_one();
+    }
+
     /// Notified when a transaction that enqueued events has committed.
     pub(crate) fn outbox_hint(&self) -> Arc<Notify> {
         Arc::clone(&self.outbox_hint)
@@ -292,7 +297,8 @@ impl Tx {
         matches!(self.inner, TxInner::Postgres(_))
     }
 
-    pub(crate) fn wake_outbox_on_commit(&mut self) {
+    /// The commit wakes the outbox's relay: events were enqueued.
+    pub fn wake_outbox_on_commit(&mut self) {
         self.wakes_outbox = true;
     }
 }

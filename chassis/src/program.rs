@@ -10,6 +10,7 @@ use crate::http::{ApiError, server};
 use crate::messaging::relay::Relay;
 use crate::secret::Token;
 use crate::settings::{Sections, SettingsError};
+use crate::tasks::END_LIMIT;
 use crate::telemetry::{self, LogSettings};
 use crate::{Clock, Db, Deps, Readiness, Service, Tasks, measures};
 use actix_web::web;
@@ -27,8 +28,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Every section of a fleet's settings file. A service reads the shared ones and its own.
 const SECTIONS: &[&str] = &["database", "bus", "log", "internal", "registry", "framework", "orchestrator", "gateway"];
-/// The longest that the work may take to end.
-const END_LIMIT: Duration = Duration::from_secs(20);
 /// How often it is looked whether database and bus answer. A look has a limit of its own: what is wrong is told within
 /// twice as long.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -91,17 +90,27 @@ pub struct Start {
     token: Token,
 }
 
-/// Runs a service until SIGTERM or Ctrl-C, then ends it in order; a second signal ends it at once.
+/// Runs a service until SIGTERM or Ctrl-C, then ends it in order; a second signal ends it at once. `build` starts it.
 ///
-/// `check` reads what the service reads of its settings, `build` starts it. Exit codes: 0 after an orderly end, 1 where
-/// the service failed, 2 where its settings cannot be used.
+/// Exit codes: 0 after an orderly end, 1 where the service failed, 2 where its settings cannot be used.
 pub fn run<S: DeserializeOwned>(
     name: &'static str,
+    build: impl AsyncFnOnce(S, &Start) -> Result<Service, StartError>,
+) -> ExitCode {
+    run_checked(name, |_| Ok(()), build)
+}
+
+/// The same for a service whose settings can be of the right form and still be of no use: `check` says what is wrong, before
+/// anything is started and for `--check`.
+pub fn run_checked<S: DeserializeOwned>(
+    name: &'static str,
+    check: impl FnOnce(&S) -> Result<(), StartError>,
     build: impl AsyncFnOnce(S, &Start) -> Result<Service, StartError>,
 ) -> ExitCode {
     let arguments = Arguments::parse();
     let read = Start::read(name, arguments.config.as_deref()).and_then(|start| {
         let settings = start.sections.section::<S>(name)?;
+        check(&settings)?;
         Ok((start, settings))
     });
     let (start, settings) = match read {
@@ -133,6 +142,7 @@ async fn live<S>(
     let signals = signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
     let Ok((mut terminate, mut interrupt)) = signals else { return ExitCode::FAILURE };
     let mut asked = async || tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} };
+    start.tasks.readiness().waits_for("start", "the service starts");
     let built = tokio::select! {
         built = build(settings, &start) => built,
         () = asked() => return ExitCode::SUCCESS,
@@ -144,6 +154,7 @@ async fn live<S>(
             ExitCode::FAILURE
         }
         Ok(service) => {
+            start.tasks.readiness().has("start");
             tracing::info!(service = start.name, address = %service.address, "the service answers");
             tokio::select! {
                 () = asked() => ExitCode::SUCCESS,
@@ -196,6 +207,7 @@ impl Start {
         let db = db?;
         let bus: Arc<dyn Bus> = Arc::new(RabbitBus::connect(&bus, &self.tasks)?);
         Relay::new(db.clone(), Arc::clone(&bus), Clock::system()).spawn(&self.tasks);
+        look(&db, bus.as_ref(), self.tasks.readiness()).await;
         self.watch(db.clone(), Arc::clone(&bus));
         Ok(Deps { db, bus, clock: Clock::system(), tasks: self.tasks.clone(), internal_token: self.token.clone() })
     }
@@ -253,7 +265,7 @@ async fn look(db: &Db, bus: &dyn Bus, readiness: &Readiness) {
     }
     match bus.state() {
         BusState::Connected => readiness.has("bus"),
-        BusState::Waiting { reason } => readiness.waits_for("bus", reason),
+        BusState::Waiting { reason } => readiness.is_held_up_by("bus", reason),
     }
     metrics::gauge!("bigdata_database_connections").set(f64::from(db.connections()));
     metrics::gauge!("bigdata_ready").set(if readiness.awaited().is_empty() { 1.0 } else { 0.0 });

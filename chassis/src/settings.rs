@@ -16,7 +16,7 @@ pub struct SettingsError(#[from] ConfigError);
 /// # Errors
 /// When the file cannot be read, a key is unknown or a value is of the wrong type; the message names it.
 pub fn load<T: DeserializeOwned>(file: Option<&Path>, flags: &[(&str, String)]) -> Result<T, SettingsError> {
-    Ok(sources(file, flags)?.try_deserialize()?)
+    Ok(sources(file, environment(), flags)?.try_deserialize()?)
 }
 
 /// The settings of several services in one file: each reads its own section and those that it shares with the others.
@@ -29,7 +29,7 @@ impl Sections {
     /// # Errors
     /// When the file cannot be read, or has a section that is not among `known`; the message names it.
     pub fn read(file: Option<&Path>, known: &[&str]) -> Result<Self, SettingsError> {
-        let config = sources(file, &[])?;
+        let config = sources(file, environment(), &[])?;
         let present: BTreeMap<String, IgnoredAny> = config.clone().try_deserialize()?;
         match present.keys().find(|section| !known.contains(&section.as_str())) {
             None => Ok(Self(config)),
@@ -56,14 +56,21 @@ impl Sections {
     }
 }
 
-fn sources(file: Option<&Path>, flags: &[(&str, String)]) -> Result<config::Config, ConfigError> {
+/// The variables. They are texts, and each setting reads its own kind out of one: a sum or a password of digits is no number.
+fn environment() -> config::Environment {
+    config::Environment::with_prefix("BIGDATA").prefix_separator("__").separator("__")
+}
+
+fn sources(
+    file: Option<&Path>,
+    environment: config::Environment,
+    flags: &[(&str, String)],
+) -> Result<config::Config, ConfigError> {
     let mut builder = config::Config::builder();
     if let Some(file) = file {
         builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
     }
-    builder = builder.add_source(
-        config::Environment::with_prefix("BIGDATA").prefix_separator("__").separator("__").try_parsing(true),
-    );
+    builder = builder.add_source(environment);
     for (key, value) in flags {
         builder = builder.set_override(*key, value.as_str())?;
     }
@@ -102,6 +109,15 @@ mod tests {
         let flags = [("listen", "127.0.0.1:2".to_owned())];
         let example: Example = load(Some(&file), &flags).unwrap();
         assert_eq!(example, Example { listen: "127.0.0.1:2".to_owned(), limits: Limits { nodes: 7 } });
+    }
+
+    #[test]
+    fn a_variable_is_read_as_its_setting_wants_it() {
+        let variables = [("BIGDATA__LISTEN", "007"), ("BIGDATA__LIMITS__NODES", "7")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let read = sources(None, environment().source(Some(variables.into_iter().collect())), &[]).unwrap();
+        let example: Example = read.try_deserialize().unwrap();
+        assert_eq!(example, Example { listen: "007".to_owned(), limits: Limits { nodes: 7 } });
     }
 
     #[test]

@@ -6,6 +6,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// The longest that a process's work may take to end once it is asked to: requests that are under way among it. What would
+/// wait for longer by its nature ends by itself when the token is cancelled.
+pub const END_LIMIT: Duration = Duration::from_secs(20);
+/// The longest that requests may take to be answered then: whatever else is to end needs a moment, too.
+pub const ANSWERS_LIMIT: Duration = Duration::from_secs(END_LIMIT.as_secs() - 2);
+
 /// Spawns tasks and ends them together. A task that panics ends the process's work: a service that lost a limb must not
 /// pretend to live.
 #[derive(Debug, Clone, Default)]

@@ -10,6 +10,7 @@
 //! measurement with several clients. All share the machine.
 
 mod feed;
+#[allow(dead_code, reason = "another bench uses the rest of it")]
 mod servers;
 
 use feed::{FACTS, Registry, TRANSITIONS};

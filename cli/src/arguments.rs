@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{admin, cluster, launch, node, operation, product, run};
+use crate::commands::{action, admin, backup, change, cluster, connect, launch, node, operation, product, run};
 use crate::context::DEFAULT_URL;
 use crate::demo;
 use crate::failure::EXIT_CODES;
@@ -35,6 +35,16 @@ pub(crate) enum Command {
     Product(product::ProductCommand),
     /// Launch a cluster of a product
     Launch(launch::Launch),
+    /// Open a client on a cluster's endpoint
+    Connect(connect::Connect),
+    /// Ask a cluster's product for one of its actions, or list them
+    Action(action::Action),
+    /// Put a backup's data in the place of a cluster's
+    Restore(action::Restore),
+    /// Give a cluster more nodes, or fewer
+    Scale(change::Scale),
+    /// Bring a cluster to another version of its product, or to other options, node by node
+    Upgrade(change::Upgrade),
     /// Clusters
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
@@ -59,6 +69,9 @@ pub(crate) enum Command {
     Doctor,
     /// The settings as `up` would use them, secrets masked
     Config(up::ConfigArguments),
+    /// Backups of clusters
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
     /// Inside a product's script: tell how far it is
     Progress(run::Progress),
     /// Inside a product's script: publish values

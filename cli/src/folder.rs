@@ -1,4 +1,5 @@
-//! A product as a folder: `product.json`, `template.json` (or `template.yaml`), `options.json`, `orchestrator`.
+//! A product as a folder: `product.json`, `template.json` (or `template.yaml`), `options.json`,
+//! `actions.json`, `orchestrator`.
 
 use crate::failure::Failure;
 use bigdata_common::api::product::ProductRequest;
@@ -15,6 +16,8 @@ pub(crate) struct ProductFolder {
     pub(crate) yaml: bool,
     /// The options' text.
     pub(crate) options: Option<String>,
+    /// The declaration of the script's actions.
+    pub(crate) actions: Option<String>,
     /// The script.
     pub(crate) orchestrator: Option<String>,
 }
@@ -35,7 +38,7 @@ impl ProductFolder {
         };
         let missing = |name: &str| {
             Failure::Usage(format!(
-                "{} has no {name}; a product's folder holds product.json, template.json (or template.yaml), options.json and orchestrator",
+                "{} has no {name}; a product's folder holds product.json, template.json (or template.yaml), options.json, actions.json and orchestrator",
                 folder.display()
             ))
         };
@@ -50,22 +53,10 @@ impl ProductFolder {
                 return Err(Failure::Usage(text));
             }
         };
-        Self::from_texts(&product, template, yaml, optional("options.json")?, optional("orchestrator")?)
-            .map_err(|error| Failure::Usage(format!("{}: {error}", folder.join("product.json").display())))
-    }
-
-    /// A product from its files' texts.
-    ///
-    /// # Errors
-    /// When `product` is no JSON of a product.
-    pub(crate) fn from_texts(
-        product: &str,
-        template: String,
-        yaml: bool,
-        options: Option<String>,
-        orchestrator: Option<String>,
-    ) -> Result<Self, serde_json::Error> {
-        Ok(Self { request: serde_json::from_str(product)?, template, yaml, options, orchestrator })
+        let request = serde_json::from_str(&product)
+            .map_err(|error| Failure::Usage(format!("{}: {error}", folder.join("product.json").display())))?;
+        let (options, actions) = (optional("options.json")?, optional("actions.json")?);
+        Ok(Self { request, template, yaml, options, actions, orchestrator: optional("orchestrator")? })
     }
 
     /// The template's content type.
@@ -75,7 +66,7 @@ impl ProductFolder {
 
     /// A hash of everything in it.
     pub(crate) fn hash(&self) -> String {
-        let parts = (&self.request, &self.template, self.yaml, &self.options, &self.orchestrator);
+        let parts = (&self.request, &self.template, self.yaml, &self.options, &self.actions, &self.orchestrator);
         bigdata_chassis::secret::sha256_hex(&serde_json::to_vec(&parts).unwrap_or_default())
     }
 }

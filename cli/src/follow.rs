@@ -1,5 +1,9 @@
 //! Shows a cluster's way live: one line per change with the time it took, and what it waits for.
 
+mod operation;
+
+pub(crate) use operation::operation;
+
 use crate::client::{self, Api};
 use crate::failure::Failure;
 use crate::output::seconds;

@@ -168,6 +168,16 @@ pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// A time between two of something, in its largest unit that says it exactly.
+pub(crate) fn span(millis: u64) -> String {
+    for (unit, word) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")] {
+        if millis >= unit && millis.is_multiple_of(unit) {
+            return format!("{}{word}", millis / unit);
+        }
+    }
+    format!("{millis}ms")
+}
+
 /// A span in seconds with hundredths.
 pub(crate) fn seconds(millis: u64) -> String {
     format!("{}.{:02} s", millis / 1000, millis % 1000 / 10)
@@ -184,5 +194,8 @@ mod tests {
             assert_eq!(age(start, Timestamp::from_millis(millis)), text);
         }
         assert_eq!(seconds(1234), "1.23 s");
+        for (millis, text) in [(86_400_000, "1d"), (5_400_000, "90m"), (30_000, "30s"), (1500, "1500ms")] {
+            assert_eq!(span(millis), text);
+        }
     }
 }

@@ -4,9 +4,11 @@
 //! here they only travel between services.
 
 use crate::Name;
+use crate::container_options::ContainerRights;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The whole of a cluster as its product's template describes it.
@@ -33,6 +35,12 @@ pub struct Node {
     /// Further words for the container engine, as the older templates have them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub docker_opts: Option<String>,
+    /// What `docker_opts` may hold beyond harmless options: an operator gave the product the right to it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub container_rights: ContainerRights,
+    /// What the image's registry is told, in place of what the agent's operator says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_credentials: Option<ImageCredentials>,
     /// What is run where there is no container engine, or none is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Command>,
@@ -60,15 +68,37 @@ pub struct Node {
     /// When the workload is started.
     #[serde(default)]
     pub start: Start,
+    /// What says in figures how the workload does: its output, a JSON object, is part of the node's stats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats: Option<Command>,
     /// Where the node may be placed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub constraints: Vec<Constraint>,
+    /// Whether another agent takes the node when its own is lost.
+    #[serde(default)]
+    pub replace: Replace,
     /// How often a workload that ends is started again in place.
     #[serde(default)]
     pub restart: Restart,
     /// Keys that the platform does not know, kept for the product's script.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub properties: Map<String, Value>,
+}
+
+impl Node {
+    /// Whether it can run as a container only.
+    pub fn needs_engine(&self) -> bool {
+        self.docker_image.is_some() && self.command.is_none()
+    }
+}
+
+/// Who a registry of images takes the engine for. Both may hold late values; with an empty name there are none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageCredentials {
+    /// The user's name.
+    pub username: String,
+    /// The password or token, which the blueprint never holds: a late value alone.
+    pub password: String,
 }
 
 /// A role in the cluster: some of its nodes, and properties for the product's script.
@@ -112,6 +142,14 @@ pub struct Disk {
     /// A part of an agent's storage, or a whole disk of it.
     #[serde(rename = "type")]
     pub kind: DiskKind,
+}
+
+impl Disk {
+    /// Whether it is a volume of its agent's, which stays until its cluster is destroyed. A whole disk always is: so it is
+    /// nobody else's meanwhile, and what becomes of its data then is the cluster's choice.
+    pub fn is_volume_of_agent(&self) -> bool {
+        self.persistent || self.kind == DiskKind::Whole
+    }
 }
 
 /// What a disk is made of.
@@ -235,6 +273,20 @@ pub enum Constraint {
     Unique {
         /// Name of the attribute.
         attribute: String,
+    },
+}
+
+/// What becomes of a node whose agent is gone, or cannot be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Replace {
+    /// It waits for its agent, and its data.
+    #[default]
+    Wait,
+    /// Another agent takes it, after this time without word of its own one, with empty disks.
+    Elsewhere {
+        /// Milliseconds.
+        after_ms: u64,
     },
 }
 

@@ -1,8 +1,9 @@
 //! Facts on the bus. An event is a hint with identity, never the specification: a consumer reads the truth from its owner.
 
-use crate::internal::NodeObservation;
+use crate::internal::{Backup, NodeObservation};
 use crate::status::ClusterStatus;
-use crate::{AttemptId, ClusterId, EventId, Name, OperationId, RunId, Timestamp};
+use crate::{AttemptId, BackupId, ClusterId, EventId, Name, OperationId, RunId, Timestamp};
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 /// One event as it travels.
@@ -16,6 +17,9 @@ pub struct Envelope {
     pub revision: u32,
     /// When it was stored by its sender.
     pub at: Timestamp,
+    /// The id of the request that caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// W3C trace context of the request that caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -84,6 +88,20 @@ pub enum Event {
     /// An attempt ended. Framework to registry and orchestrator.
     #[serde(rename = "node.ended.v1")]
     NodeEnded(NodeFact),
+    /// A node that is wanted no more has ended, and its leases are free. Framework to registry.
+    #[serde(rename = "node.released.v1")]
+    NodeReleased {
+        /// The node.
+        node: Name,
+        /// The registry's generation of the cluster that this is about.
+        generation: u32,
+        /// The sequence of its last fact: a release that comes late is not one of the node that has its name since. None from
+        /// frameworks that did not tell it yet.
+        #[serde(default)]
+        sequence: Option<u64>,
+        /// What stays, each in words.
+        leftovers: Vec<String>,
+    },
     /// Nothing of a cluster runs any more, and its leases are free. Framework to registry.
     #[serde(rename = "cluster.released.v1")]
     ClusterReleased {
@@ -115,6 +133,15 @@ pub enum Event {
         run: RunRef,
         /// What was published.
         output: Output,
+    },
+    /// A backup is complete. Orchestrator to registry.
+    #[serde(rename = "backup.stored.v1")]
+    BackupStored(Backup),
+    /// A backup's bytes are gone. Orchestrator to registry.
+    #[serde(rename = "backup.removed.v1")]
+    BackupRemoved {
+        /// The backup.
+        backup: BackupId,
     },
     /// A run is over. Orchestrator to registry.
     #[serde(rename = "run.ended.v1")]
@@ -149,6 +176,9 @@ pub struct RunRef {
     pub operation: OperationId,
     /// The script's action.
     pub action: String,
+    /// Which run of the operation it is, from 0.
+    #[serde(default)]
+    pub step: u32,
     /// The registry's generation of the cluster that this is about.
     pub generation: u32,
     /// How often the script was begun for this run, from 1.
@@ -160,7 +190,7 @@ pub struct RunRef {
 pub struct Output {
     /// Its name, unique in the cluster: a later one replaces it.
     pub key: String,
-    /// Its value; None where it is secret.
+    /// Its value; None where it is secret, or, where it is not, where the script withdraws what it published by this name.
     pub value: Option<String>,
     /// Whether it is secret.
     pub secret: bool,
@@ -173,6 +203,20 @@ pub struct Output {
 pub struct EndpointRole {
     /// `writer`, `reader`, `web`, ...; empty where there is but one.
     pub role: String,
+    /// How a client reaches it, where the script says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connect>,
+}
+
+/// A client's command line for an endpoint. Secrets stand in its environment as `@{secret:NAME}` (an option),
+/// never in its arguments, which every user of a machine can read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connect {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// What the program is given beside them.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub env: IndexMap<String, String>,
 }
 
 /// How a run ended.
@@ -208,10 +252,13 @@ impl Event {
             Self::NodeHealth(_) => "node.health.v1",
             Self::NodeUnreachable(_) => "node.unreachable.v1",
             Self::NodeEnded(_) => "node.ended.v1",
+            Self::NodeReleased { .. } => "node.released.v1",
             Self::ClusterReleased { .. } => "cluster.released.v1",
             Self::RunStarted(_) => "run.started.v1",
             Self::RunProgress { .. } => "run.progress.v1",
             Self::RunOutput { .. } => "run.output.v1",
+            Self::BackupStored(_) => "backup.stored.v1",
+            Self::BackupRemoved { .. } => "backup.removed.v1",
             Self::RunEnded { .. } => "run.ended.v1",
         }
     }
@@ -227,7 +274,10 @@ pub mod subscriptions {
         "node.health.v1",
         "node.unreachable.v1",
         "node.ended.v1",
+        "node.released.v1",
         "cluster.released.v1",
+        "backup.stored.v1",
+        "backup.removed.v1",
         "run.started.v1",
         "run.progress.v1",
         "run.output.v1",

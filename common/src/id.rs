@@ -4,6 +4,7 @@ use crate::name::{InvalidName, Name};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// One version of a product in the catalog.
@@ -104,9 +105,10 @@ impl From<ClusterDn> for String {
 }
 
 /// A cluster's id: its distinguished name with `/` written `--` and `.` written `__`, reversible by the rule of [`Name`].
+/// A clone shares it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ClusterId(ClusterDn);
+pub struct ClusterId(Arc<ClusterDn>);
 
 impl ClusterId {
     /// The distinguished name that this id stands for.
@@ -119,13 +121,13 @@ impl ClusterId {
     /// # Errors
     /// When the text is neither.
     pub fn parse_any(text: &str) -> Result<Self, InvalidClusterName> {
-        if text.contains('/') { text.parse().map(Self) } else { text.parse() }
+        if text.contains('/') { text.parse().map(|dn: ClusterDn| dn.into()) } else { text.parse() }
     }
 }
 
 impl From<ClusterDn> for ClusterId {
     fn from(dn: ClusterDn) -> Self {
-        Self(dn)
+        Self(Arc::new(dn))
     }
 }
 
@@ -140,7 +142,7 @@ impl FromStr for ClusterId {
 
     fn from_str(text: &str) -> Result<Self, InvalidClusterName> {
         let parts: Vec<String> = text.split("--").map(|part| part.replace("__", ".")).collect();
-        ClusterDn::from_parts(&parts).map(Self)
+        ClusterDn::from_parts(&parts).map(Self::from)
     }
 }
 
@@ -196,6 +198,10 @@ uuid_id!(
 uuid_id!(
     /// One run of a product's script, the same over its repetitions.
     RunId
+);
+uuid_id!(
+    /// One backup of a cluster. A UUIDv7.
+    BackupId
 );
 
 #[cfg(test)]

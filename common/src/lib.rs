@@ -7,7 +7,9 @@
 
 pub mod api;
 pub mod blueprint;
+pub mod container_options;
 pub mod event;
+pub mod frames;
 pub mod id;
 pub mod internal;
 pub mod invariants;
@@ -17,7 +19,7 @@ pub mod script;
 pub mod status;
 pub mod time;
 
-pub use id::{AttemptId, ClusterDn, ClusterId, EventId, OperationId, ProductRef, RunId};
+pub use id::{AttemptId, BackupId, ClusterDn, ClusterId, EventId, OperationId, ProductRef, RunId};
 pub use name::Name;
 pub use principal::{Principal, Role};
 pub use time::Timestamp;

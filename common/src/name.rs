@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The longest name, in bytes: what fits into one label of a host name.
 pub const LENGTH_MAX: usize = 63;
@@ -12,9 +13,10 @@ pub const LENGTH_MAX: usize = 63;
 /// side by side; at most [`LENGTH_MAX`] bytes.
 ///
 /// The rule makes a cluster's id reversible: `--` and `__` cannot occur inside a name (see [`crate::ClusterId`]).
+/// A clone shares the text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Name(String);
+pub struct Name(Arc<str>);
 
 /// Why a text is not a [`Name`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +72,7 @@ impl FromStr for Name {
         if text.starts_with(is_separator) || after_separator {
             return Err(InvalidName::Edge);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -84,7 +86,7 @@ impl TryFrom<String> for Name {
 
 impl From<Name> for String {
     fn from(name: Name) -> Self {
-        name.0
+        name.0.as_ref().to_owned()
     }
 }
 

@@ -122,6 +122,14 @@ words!(
         Retry = "retry",
         /// Nodes of a ready cluster were started anew, without what its script did to them: it configures them again.
         Reconfigure = "reconfigure",
+        /// An action of the product's script runs: a user's wish, a schedule's, or the answer to what happened to a node.
+        Action = "action",
+        /// The template was rendered with other options: nodes come and go.
+        Scale = "scale",
+        /// Nodes are brought to another version, or another state, of the product, one after the other.
+        Upgrade = "upgrade",
+        /// A node is started anew, on its agent and its data where they are there.
+        Replace = "replace",
         /// A cluster is taken down.
         Destroy = "destroy",
     }

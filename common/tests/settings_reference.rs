@@ -95,6 +95,11 @@ impl Source {
         for field in fields {
             let default = self.default_of(structure, &field, given);
             let kind = field.kind.trim_start_matches("Option<").trim_end_matches('>').to_owned();
+            if let Some(entry) = kind.strip_prefix("BTreeMap<Name, ").filter(|entry| self.has_struct(entry)) {
+                let _ = writeln!(page, "| `{}` | none | {}{} |", field.name, field.meaning, self.keys_in_words(entry));
+                inner.push((format!("{}.NAME", field.name), entry.to_owned(), None));
+                continue;
+            }
             let is_table = self.has_struct(&kind);
             let shown = match default.as_deref() {
                 Some("None") => "none".to_owned(),

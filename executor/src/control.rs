@@ -3,7 +3,10 @@
 mod answer;
 mod attempts;
 mod exec;
+mod figures;
 mod files;
+mod frames;
+mod input;
 mod log;
 mod query;
 mod stats;
@@ -15,6 +18,9 @@ use crate::token::ControlKey;
 use answer::{Answer, Body, Failure, json};
 use bigdata_common::Name;
 use bigdata_common::api::problem::ProblemCode;
+use bigdata_common::internal::{SILENCE_LOOKED_AT, SILENCE_LOOKS};
+use exec::Execs;
+use figures::Figures;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
@@ -23,7 +29,9 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use query::Query;
+use socket2::{SockRef, TcpKeepalive};
 use std::convert::Infallible;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,14 +57,15 @@ pub struct Control {
     fixture: Rc<Fixture>,
     node: Handle,
     key: ControlKey,
-    execs: Arc<Semaphore>,
+    execs: Execs,
     attempts: Attempts,
+    figures: Figures,
 }
 
 impl Control {
     /// The control channel of a node.
     pub fn new(fixture: Rc<Fixture>, node: Handle, key: ControlKey, attempts: Attempts) -> Self {
-        Self { fixture, node, key, execs: Arc::new(Semaphore::new(exec::EXECS_MAX)), attempts }
+        Self { fixture, node, key, execs: Execs::new(), attempts, figures: Figures::default() }
     }
 
     /// Serves until the process ends. Runs on the current thread's local set.
@@ -82,6 +91,9 @@ impl Control {
     }
 
     async fn connection(self: Rc<Self>, stream: TcpStream, acceptor: TlsAcceptor) {
+        if let Err(error) = look_at_silence(&stream) {
+            tracing::warn!(%error, "a caller that is gone with its machine is not noticed");
+        }
         let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(stream)).await else { return };
         let service = service_fn(move |request| {
             let control = Rc::clone(&self);
@@ -91,13 +103,14 @@ impl Control {
         let _ = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(PATIENCE)
-            .max_buf_size(32 << 10)
+            .max_buf_size(256 << 10)
             .serve_connection(TokioIo::new(stream), service)
             .await;
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let (head, mut body) = request.into_parts();
+        let (head, body) = request.into_parts();
+        let mut body = Some(body);
         let answered = match self.caller(&head) {
             Ok(caller) => {
                 tracing::debug!(%caller, method = %head.method, path = head.uri.path(), "control");
@@ -105,8 +118,10 @@ impl Control {
             }
             Err(failure) => Err(failure),
         };
-        if answered.is_err() {
-            drain(&mut body).await;
+        if answered.is_err()
+            && let Some(body) = &mut body
+        {
+            drain(body).await;
         }
         answered.unwrap_or_else(Failure::into_response)
     }
@@ -121,20 +136,23 @@ impl Control {
         self.key.verify(token, attempt, crate::now()).map_err(|error| refuse(error.to_string()))
     }
 
-    async fn route(&self, head: &Parts, body: &mut Incoming) -> Answer {
+    /// `taken` is the request's body; a command's input is taken out of it, and read while the reply is sent.
+    async fn route(&self, head: &Parts, taken: &mut Option<Incoming>) -> Answer {
         let caller = self.attempts.admit(&head.headers)?;
         let query = Query::parse(head.uri.query().unwrap_or_default())?;
         let (method, path) = (&head.method, head.uri.path());
         match (path, method) {
-            ("/v1/exec", &Method::POST) => exec::exec(&self.fixture, &self.execs, caller, body).await,
+            ("/v1/exec", &Method::POST) => {
+                exec::exec(&self.fixture, self.node.observed(), &self.execs, caller, head, taken).await
+            }
             ("/v1/start", &Method::POST) => self.wish(Wish::Start, "started").await,
             ("/v1/stop", &Method::POST) => self.wish(Wish::Stop, "stopped").await,
             ("/v1/restart", &Method::POST) => self.wish(Wish::Restart, "started").await,
             ("/v1/logs", &Method::GET) => log::log(&self.fixture, self.node.observed(), &query),
-            ("/v1/stats", &Method::GET) => stats::stats(&self.fixture, &self.node).await,
+            ("/v1/stats", &Method::GET) => stats::stats(&self.fixture, &self.node, &self.figures).await,
             ("/v1/health", &Method::GET) => stats::health(&self.node),
-            ("/v1/files", &Method::GET) => files::get(&self.fixture, &query),
-            ("/v1/files", &Method::PUT) => files::put(&self.fixture, &query, body).await,
+            ("/v1/files", &Method::GET) => files::get(&self.fixture, &query).await,
+            ("/v1/files", &Method::PUT) => files::put(&self.fixture, &query, head, taken).await,
             (known, _) if ROUTES.contains(&known) => {
                 Err(Failure::new(ProblemCode::MethodNotAllowed, format!("{method} {path}")))
             }
@@ -150,6 +168,13 @@ impl Control {
     }
 }
 
+/// Has the kernel find out that the other end is gone with its machine: a command ends with its caller.
+fn look_at_silence(stream: &TcpStream) -> io::Result<()> {
+    let (pause, looks) = SILENCE_LOOKS;
+    let keepalive = TcpKeepalive::new().with_time(SILENCE_LOOKED_AT).with_interval(pause).with_retries(looks);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
 /// Takes what a refused caller still sends, within bounds: one that is cut off in the middle never sees the answer.
 async fn drain(body: &mut Incoming) {
     let read = async {
@@ -163,4 +188,23 @@ async fn drain(body: &mut Incoming) {
     };
     // A caller slower than that is cut off.
     let _ = timeout(PATIENCE, read).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn callers_that_are_silent_are_looked_at() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let caller = TcpStream::connect(listener.local_addr().unwrap());
+        let (accepted, _caller) = tokio::join!(listener.accept(), caller);
+        let (stream, _) = accepted.unwrap();
+        look_at_silence(&stream).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), SILENCE_LOOKED_AT);
+        let looks = (socket.tcp_keepalive_interval().unwrap(), socket.tcp_keepalive_retries().unwrap());
+        assert_eq!(looks, SILENCE_LOOKS);
+    }
 }

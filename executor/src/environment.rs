@@ -1,15 +1,17 @@
 //! What the node's processes are started with: command, environment, bounds.
 
+use crate::container;
 use crate::folder::{Folder, Owner};
 use crate::late::{LateValueError, Values};
+use crate::peers::Known;
 use bigdata_common::Name;
 use bigdata_common::blueprint::Command;
 use bigdata_common::internal::NodeSpecification;
-use bigdata_sandbox::{Identity, Profile, Spec, UserEntry};
+use bigdata_sandbox::{Identity, Limits, Profile, Spec, UserEntry};
 use nix::sys::resource::{Resource, getrlimit};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Names the attempt in every process of the node: what is found by it belongs to this node and no other.
@@ -27,14 +29,16 @@ const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 const PROCESSES: u64 = 512;
 const PROCESSES_PER_CPU: f64 = 256.0;
 const MIB_PER_PROCESS: u64 = 4;
-const PROCESSES_MAX: u64 = 16_384;
+pub(crate) const PROCESSES_MAX: u64 = 16_384;
 /// Open files of one process.
-const OPEN_FILES_MAX: u64 = 65_536;
+pub(crate) const OPEN_FILES_MAX: u64 = 65_536;
 
 /// A node with its folder: all that its processes are made from.
 pub struct Surroundings {
     /// What the framework said.
     pub node: NodeSpecification,
+    /// The addresses of the cluster's nodes.
+    pub peers: Known,
     /// Where its things are.
     pub folder: Folder,
     /// Its own user, where it has one.
@@ -44,7 +48,12 @@ pub struct Surroundings {
 impl Surroundings {
     /// Late values of this node.
     pub fn values(&self) -> Values<'_> {
-        Values { node: &self.node, disks: &self.folder.disks }
+        Values {
+            node: &self.node,
+            peers: self.peers.now(),
+            disks: self.folder.seen_disks(),
+            is_published: self.folder.view.is_some() && container::is_published(self),
+        }
     }
 
     /// The environment of the node's processes, late values filled in.
@@ -52,32 +61,56 @@ impl Surroundings {
     /// # Errors
     /// When a late value is not known.
     pub fn environment(&self) -> Result<BTreeMap<String, String>, LateValueError> {
-        let node = &self.node;
         let user = self.owner.map_or_else(own_user, |_| USER_NAME.to_owned());
         let mut environment: BTreeMap<String, String> = [
-            ("PATH", search_path()),
+            ("PATH", search_path(self.owner)),
             ("LANG", "C.UTF-8".to_owned()),
             ("HOME", self.folder.work().display().to_string()),
             ("TMPDIR", self.folder.tmp().display().to_string()),
             ("LOGNAME", user.clone()),
             ("USER", user),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+        environment.extend(self.own_environment()?);
+        Ok(environment)
+    }
+
+    /// The part of it that says of the node what it is. An image brings the rest.
+    ///
+    /// # Errors
+    /// When a late value is not known.
+    pub fn own_environment(&self) -> Result<BTreeMap<String, String>, LateValueError> {
+        let node = &self.node;
+        let values = self.values();
+        let mut environment: BTreeMap<String, String> = [
             ("BIGDATA_NODE", node.node.to_string()),
             ("BIGDATA_NODE_DN", node.cluster.dn().node(&node.node)),
             ("BIGDATA_ADDRESS", node.address.clone()),
+            ("BIGDATA_LISTEN_ADDRESS", values.listen_address().to_owned()),
             ("CLUSTERDN", node.cluster.dn().to_string()),
             ("CLUSTERID", node.cluster.to_string()),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
-        for (name, path) in &self.folder.disks {
+        // Without interfaces of its own a node has one address for all of its networks.
+        for name in node.blueprint.networks.keys() {
+            let own = node.interfaces.iter().find(|interface| interface.name == *name);
+            let address = own.map_or_else(|| node.address.clone(), |interface| interface.address.to_string());
+            environment.insert(variable("BIGDATA_ADDRESS_", name), address);
+        }
+        for (name, path) in self.folder.seen_disks() {
             environment.insert(variable("BIGDATA_DISK_", name), path.display().to_string());
         }
         for (name, port) in &node.ports {
             environment.insert(variable("BIGDATA_PORT_", name), port.to_string());
+            let listen = values.listen_port(name.as_str()).unwrap_or(*port);
+            environment.insert(variable("BIGDATA_LISTEN_PORT_", name), listen.to_string());
         }
         for (name, value) in &node.blueprint.env {
-            environment.insert(name.clone(), self.values().fill(value)?);
+            environment.insert(name.clone(), values.fill(value)?);
         }
         environment.insert(ATTEMPT_VARIABLE.to_owned(), node.attempt.id.to_string());
         Ok(environment)
@@ -106,10 +139,7 @@ impl Surroundings {
         spec.environment = self.environment()?;
         spec.hosts_file = Some(self.folder.hosts());
         spec.private_tmp = self.private_tmp();
-        spec.limits.memory_bytes = Some(self.memory_bytes());
-        spec.limits.processes = Some(self.process_limit());
-        spec.limits.user_processes = Some(self.user_process_limit());
-        spec.limits.open_files = open_files_max();
+        spec.limits = self.limits();
         spec.cgroup = Some(format!("{GROUP_PREFIX}{}-{group}", self.node.attempt.id));
         spec.loopback_source = self.loopback_address();
         if let Some(owner) = self.owner {
@@ -117,6 +147,17 @@ impl Surroundings {
             spec.user_entry = Some(UserEntry { name: USER_NAME.to_owned(), home: self.folder.work() });
         }
         Ok(spec)
+    }
+
+    /// What bounds each of the node's processes.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            memory_bytes: Some(self.memory_bytes()),
+            processes: Some(self.process_limit()),
+            user_processes: Some(self.user_process_limit()),
+            open_files: open_files_max(),
+            ..Limits::default()
+        }
     }
 
     /// A process that is ended after `limit`, and at once when it is no longer wanted.
@@ -138,7 +179,7 @@ impl Surroundings {
     }
 
     /// The node's address where it is a loopback one of its own. Its peers on this machine shall see it under that.
-    fn loopback_address(&self) -> Option<Ipv4Addr> {
+    pub(crate) fn loopback_address(&self) -> Option<Ipv4Addr> {
         let address: Ipv4Addr = self.node.address.parse().ok()?;
         (address.is_loopback() && address != Ipv4Addr::LOCALHOST).then_some(address)
     }
@@ -153,7 +194,7 @@ impl Surroundings {
     /// How many its user may have where no control group counts the workload's alone: every node of the cluster that is on
     /// this machine has the same user. Without one of its own it is the platform's, which has more to do.
     fn user_process_limit(&self) -> u64 {
-        let nodes = u64::try_from(self.node.peers.len()).unwrap_or(u64::MAX).max(1);
+        let nodes = u64::try_from(self.peers.now().len()).unwrap_or(u64::MAX).max(1);
         self.owner.map_or(PROCESSES_MAX, |_| self.process_limit().saturating_mul(nodes).min(PROCESSES_MAX))
     }
 
@@ -168,11 +209,18 @@ fn open_files_max() -> Option<u64> {
     Some(hard.min(OPEN_FILES_MAX))
 }
 
-/// Where commands are found: first in the folder of this program, so that every node can run `bigdata`.
-fn search_path() -> String {
-    let own_folder =
-        std::env::current_exe().ok().and_then(|program| program.parent().map(|it| it.display().to_string()));
-    own_folder.map_or_else(|| SYSTEM_PATH.to_owned(), |folder| format!("{folder}:{SYSTEM_PATH}"))
+/// Where commands are found: first in the folder of this program, so that every node can run `bigdata`. Not where a user
+/// of the node's own may not look into it: "permission denied" would be said of every command that does not exist then
+/// (execvp(3)), as if there were one.
+fn search_path(owner: Option<Owner>) -> String {
+    let program = std::env::current_exe().ok();
+    let folder = program.as_deref().and_then(Path::parent);
+    let folder = folder.filter(|folder| owner.is_none_or(|owner| is_open_to(owner, folder)));
+    folder.map_or_else(|| SYSTEM_PATH.to_owned(), |folder| format!("{}:{SYSTEM_PATH}", folder.display()))
+}
+
+fn is_open_to(owner: Owner, folder: &Path) -> bool {
+    folder.ancestors().all(|it| it.metadata().is_ok_and(|it| owner.may_enter(&it)))
 }
 
 fn own_user() -> String {
@@ -195,12 +243,20 @@ mod tests {
     use super::*;
     use crate::testing::{name, specification};
     use indexmap::IndexMap;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
 
     fn surroundings() -> Surroundings {
         let mut node = specification();
         node.blueprint.env.insert("DSN".into(), "@{address}:@{port:sql}".into());
         let disks = IndexMap::from([(name("data-1.x"), "/volumes/7".into())]);
-        Surroundings { node, folder: Folder { root: "/sandbox".into(), disks }, owner: Some(Owner { uid: 7, gid: 7 }) }
+        let peers = Known::new(node.peers.clone(), None, true);
+        Surroundings {
+            node,
+            peers,
+            folder: Folder { root: "/sandbox".into(), disks, view: None },
+            owner: Some(Owner { uid: 7, gid: 7 }),
+        }
     }
 
     #[test]
@@ -217,11 +273,25 @@ mod tests {
             ("CLUSTERID", "clusters--alice--mariadb--10__11--1"),
             ("BIGDATA_DISK_DATA_1_X", "/volumes/7"),
             ("BIGDATA_PORT_SQL", "3306"),
+            ("BIGDATA_LISTEN_ADDRESS", "127.0.0.1"),
+            ("BIGDATA_LISTEN_PORT_SQL", "3306"),
             ("DSN", "127.0.0.1:3306"),
         ] {
             assert_eq!(environment.get(variable).map(String::as_str), Some(value), "{variable}");
         }
         assert!(!environment.contains_key("CARGO"), "nothing is inherited");
+    }
+
+    #[test]
+    fn a_closed_folder_is_no_place_to_look_for_commands() {
+        let open = tempfile::tempdir().unwrap();
+        let (below, stranger) = (open.path().join("closed/bin"), Owner { uid: 21_001, gid: 21_001 });
+        std::fs::create_dir_all(&below).unwrap();
+        let allow = |folder: &Path, mode| std::fs::set_permissions(folder, Permissions::from_mode(mode)).unwrap();
+        allow(open.path(), 0o711);
+        allow(&open.path().join("closed"), 0o700);
+        assert!(is_open_to(stranger, open.path()));
+        assert!(!is_open_to(stranger, &below) && !is_open_to(stranger, Path::new("/no/such/folder")));
     }
 
     #[test]

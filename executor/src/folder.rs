@@ -8,10 +8,12 @@ mod confined;
 mod prepare;
 
 pub use confined::{Confined, PathError};
-pub use prepare::{PrepareError, prepare};
+pub use prepare::{PrepareError, prepare, write_hosts};
 
 use bigdata_common::Name;
 use indexmap::IndexMap;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Where a node's things are; every path is absolute.
@@ -20,6 +22,17 @@ pub struct Folder {
     /// The executor's own directory.
     pub root: PathBuf,
     /// Each disk's folder, links followed.
+    pub disks: IndexMap<Name, PathBuf>,
+    /// Where the workload sees them, where that is elsewhere.
+    pub view: Option<View>,
+}
+
+/// A container's view of its node's folder.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// Where it sees `work/`.
+    pub work: PathBuf,
+    /// Where it sees each disk.
     pub disks: IndexMap<Name, PathBuf>,
 }
 
@@ -30,6 +43,18 @@ pub struct Owner {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
+}
+
+impl Owner {
+    /// Whether this user, with this group alone, may go through a folder.
+    pub(crate) fn may_enter(self, folder: &Metadata) -> bool {
+        let shift = match folder {
+            folder if folder.uid() == self.uid => 6,
+            folder if folder.gid() == self.gid => 3,
+            _ => 0,
+        };
+        (folder.mode() >> shift) & 1 == 1
+    }
 }
 
 impl Folder {
@@ -53,7 +78,13 @@ impl Folder {
         self.root.join("hosts")
     }
 
-    /// Where a path that a product names lies: relative to `work/`, or absolute below `work/`, `tmp/` or a disk.
+    /// Where the workload finds each disk.
+    pub fn seen_disks(&self) -> &IndexMap<Name, PathBuf> {
+        self.view.as_ref().map_or(&self.disks, |view| &view.disks)
+    }
+
+    /// Where a path that a product names lies: relative to `work/`, or absolute below `work/`, `tmp/` or a disk, as the
+    /// workload sees them.
     ///
     /// # Errors
     /// When it leads elsewhere, names a folder itself, or holds `..`.
@@ -62,7 +93,8 @@ impl Folder {
         let given = Path::new(path);
         let (base, relative) = if given.is_absolute() {
             self.bases()
-                .find_map(|base| given.strip_prefix(&base).ok().map(|rest| (base.clone(), rest.to_owned())))
+                .into_iter()
+                .find_map(|(seen, base)| given.strip_prefix(&seen).ok().map(|rest| (base, rest.to_owned())))
                 .ok_or_else(refused)?
         } else {
             (self.work(), given.to_owned())
@@ -70,9 +102,18 @@ impl Folder {
         Confined::new(base, &relative).ok_or_else(refused)
     }
 
-    /// The folders that the workload owns.
-    pub fn bases(&self) -> impl Iterator<Item = PathBuf> {
+    /// The folders that the workload owns: where it sees them, and where they are.
+    fn bases(&self) -> Vec<(PathBuf, PathBuf)> {
+        if let Some(view) = &self.view {
+            let disks =
+                view.disks.iter().filter_map(|(name, seen)| Some((seen.clone(), self.disks.get(name)?.clone())));
+            let mut bases: Vec<_> = disks.chain([(view.work.clone(), self.work())]).collect();
+            // A disk may be mounted below another.
+            bases.sort_by_key(|(seen, _)| std::cmp::Reverse(seen.components().count()));
+            return bases;
+        }
         let by_link = self.disks.keys().map(|name| self.root.join("disks").join(name.as_str()));
-        [self.work(), self.tmp()].into_iter().chain(self.disks.values().cloned()).chain(by_link)
+        let own = [self.work(), self.tmp()].into_iter().chain(self.disks.values().cloned()).chain(by_link);
+        own.map(|base| (base.clone(), base)).collect()
     }
 }

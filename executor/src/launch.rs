@@ -2,18 +2,22 @@
 
 mod enrol;
 
+use crate::container::{self, Containers};
 use crate::control::{Attempts, Control};
 use crate::environment::{GROUP_PREFIX, Surroundings};
 use crate::folder::{Owner, PrepareError, prepare};
 use crate::identity::{Identity, IdentityError, decode};
 use crate::logs::{Rotation, Stream};
-use crate::node::workload::end_marked;
+use crate::node::workload::Processing;
 use crate::node::{self, Fixture, Handle};
+use crate::peers::{Known, Source};
+use crate::runtime::Runtime;
 use crate::state::State;
 use crate::token::ControlKey;
 use bigdata_common::internal::{EnrolRequest, NodeSpecification, TaskData};
 use bigdata_mesos::v1::TaskInfo;
 use bigdata_sandbox::Capabilities;
+pub(crate) use enrol::list as frameworks;
 use enrol::{EnrolError, enrol};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -26,6 +30,9 @@ use uuid::Uuid;
 
 /// An empty control group that is younger may be one that is just being made.
 const LEFTOVER_AGE: Duration = Duration::from_mins(1);
+
+/// The label of a task that says which registry its cluster is of.
+const LABEL_REGISTRY: &str = "bigdata_registry";
 
 /// Why a node does not come to life.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +55,9 @@ pub enum LaunchError {
     /// The control key is not base64.
     #[error("the framework's reply holds no control key")]
     ControlKey(#[source] base64::DecodeError),
+    /// The node is a container, and nobody runs it.
+    #[error("the node cannot be a container here: {0}")]
+    Engine(String),
     /// The state file or the logs cannot be written.
     #[error("{0}")]
     File(&'static str, #[source] io::Error),
@@ -85,12 +95,13 @@ pub async fn launch(
         Attempts::load(&root).map_err(|error| LaunchError::File("the file of runs cannot be read", error))?;
     let acceptor = state.identity.acceptor()?;
     let key = ControlKey::new(decode(&state.node.control_key).map_err(LaunchError::ControlKey)?);
-    let fixture = Rc::new(fixture(&root, state.node, program, isolation)?);
-    if resumed {
-        // The workload of the former executor of this attempt has its grace, and this one shall not meet it.
-        end_marked(&fixture).await;
-    }
-    let handle = node::run(Rc::clone(&fixture), grace).map_err(|error| LaunchError::File("no timer", error))?;
+    let source = Source { frameworks: data.framework, attempt: data.attempt, key: key.clone() };
+    let peers = Known::new(state.node.peers.clone(), Some(source), !resumed);
+    let registry = task.labels.as_ref().and_then(|labels| labels.get(LABEL_REGISTRY)).unwrap_or_default().to_owned();
+    let fixture = Rc::new(fixture(&root, state.node, peers, program, isolation, registry).await?);
+    let goes_on = resumed && fixture.runtime.resume(&fixture).await;
+    let handle =
+        node::run(Rc::clone(&fixture), grace, goes_on).map_err(|error| LaunchError::File("no timer", error))?;
     tokio::task::spawn_local(Control::new(fixture, handle.clone(), key, attempts).serve(listener, acceptor));
     Ok(handle)
 }
@@ -126,14 +137,33 @@ async fn take_in(
     Ok(State { identity, control, node })
 }
 
-fn fixture(root: &Path, node: NodeSpecification, program: PathBuf, isolation: String) -> Result<Fixture, LaunchError> {
+async fn fixture(
+    root: &Path,
+    node: NodeSpecification,
+    peers: Known,
+    program: PathBuf,
+    isolation: String,
+    registry: String,
+) -> Result<Fixture, LaunchError> {
     let root_user = nix::unistd::geteuid().is_root();
-    let owner = node.uid.filter(|_| root_user).map(|uid| Owner { uid, gid: uid });
-    let folder = prepare(root, &node, owner)?;
+    let settings = container::Settings::from_environment();
+    let is_container = container::is_wanted(&node, &settings);
+    let own = |uid| Owner { uid, gid: uid };
+    let owner = if is_container { container::owner(&node.blueprint) } else { node.uid.map(own) };
+    let owner = owner.filter(|_| root_user);
+    let mut folder = prepare(root, &node, owner)?;
     let open = |name| Stream::open(&folder.logs(), name, Rotation::default()).map(Arc::new);
     let failed = |error| LaunchError::File("the workload's output cannot be kept", error);
     let (stdout, stderr) = (open("stdout").map_err(failed)?, open("stderr").map_err(failed)?);
-    Ok(Fixture { surroundings: Surroundings { node, folder, owner }, program, stdout, stderr, isolation })
+    let (runtime, isolation): (Rc<dyn Runtime>, String) = if is_container {
+        folder.view = Some(container::view(&node.blueprint));
+        let containers = Containers::new(settings, registry, &folder.root).await.map_err(LaunchError::Engine)?;
+        let isolation = containers.isolation();
+        (Rc::new(containers), isolation)
+    } else {
+        (Rc::new(Processing::new(program)), isolation)
+    };
+    Ok(Fixture { surroundings: Surroundings { node, peers, folder, owner }, runtime, stdout, stderr, isolation })
 }
 
 /// This very program, even where its file was replaced meanwhile.

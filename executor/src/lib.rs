@@ -9,6 +9,7 @@
 //! **Invariant:** no secret is in an argument list, a log line or Mesos; the state file is its user's alone.
 
 mod alarm;
+pub mod container;
 pub mod control;
 pub mod environment;
 pub mod folder;
@@ -17,8 +18,10 @@ pub mod late;
 pub mod launch;
 pub mod logs;
 pub mod node;
+pub mod peers;
 pub mod probe;
 pub mod process;
+pub mod runtime;
 pub mod session;
 pub mod state;
 pub mod token;
@@ -42,7 +45,7 @@ const THREAD_STACK_BYTES: usize = 512 << 10;
 /// The program must call `bigdata_sandbox::main_if_requested` before this: it is executed again for every process of
 /// the node. Exits with 0 once the node's end is stored by the agent, with 1 when it could not do its work.
 pub fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(tracing::Level::INFO).init();
+    say_what_happens();
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -66,6 +69,25 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     // What may still be served or followed ends with the process.
     runtime.shutdown_background();
     Ok(())
+}
+
+/// The process `bigdata-executor tidy`: an agent's operator has it run from time to time where nodes are containers. A machine
+/// that died, or an executor that was killed, has left some, and no node may come by that would remove them.
+pub fn tidy() -> ExitCode {
+    say_what_happens();
+    let tidied = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string());
+    let settings = container::Settings::from_environment();
+    match tidied.and_then(|runtime| runtime.block_on(container::remove_orphans(&settings))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            tracing::error!(reason, "not all is tidied");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn say_what_happens() {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_max_level(tracing::Level::INFO).init();
 }
 
 /// An error and its sources on one line.

@@ -1,5 +1,6 @@
 //! The workload's output: files with rotation, addressed by one running offset per stream, and followers woken by events.
 
+use bigdata_sandbox::Mask;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions, rename};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -188,8 +189,8 @@ impl Stream {
         self.files().tail(lines, 0)
     }
 
-    /// The last lines since `from`, shortened, for people.
-    pub fn last_lines(&self, lines: usize, from: u64) -> Vec<String> {
+    /// The last lines since `from`, without secrets and shortened: others than the log's readers are told them.
+    pub fn last_lines(&self, lines: usize, from: u64, mask: &Mask) -> Vec<String> {
         let files = self.files();
         let mut bytes = Vec::new();
         let Ok(mut offset) = files.tail(lines, from) else { return Vec::new() };
@@ -202,7 +203,7 @@ impl Stream {
                 _ => break,
             }
         }
-        let text = String::from_utf8_lossy(&bytes);
+        let text = mask.text(&String::from_utf8_lossy(&bytes));
         text.lines().map(|line| line.chars().take(LINE_CHARACTERS_MAX).collect()).collect()
     }
 
@@ -266,14 +267,17 @@ mod tests {
     fn the_last_lines() {
         let directory = tempfile::tempdir().unwrap();
         let log = stream(directory.path());
-        assert_eq!(log.last_lines(2, 0), Vec::<String>::new());
+        let last_lines = |lines, from| log.last_lines(lines, from, &Mask::of(["s3cret"]));
+        assert_eq!(last_lines(2, 0), Vec::<String>::new());
         log.append(b"one\ntwo\nthree\n").unwrap();
-        assert_eq!(log.last_lines(2, 0), ["two", "three"]);
+        assert_eq!(last_lines(2, 0), ["two", "three"]);
         log.append(b"four").unwrap();
-        assert_eq!(log.last_lines(2, 0), ["three", "four"]);
-        assert_eq!(log.last_lines(9, 0), ["one", "two", "three", "four"]);
-        assert_eq!(log.last_lines(9, 8), ["three", "four"], "not what was written before the last start");
+        assert_eq!(last_lines(2, 0), ["three", "four"]);
+        assert_eq!(last_lines(9, 0), ["one", "two", "three", "four"]);
+        assert_eq!(last_lines(9, 8), ["three", "four"], "not what was written before the last start");
         assert_eq!(log.read(log.tail(1).unwrap()).unwrap().1, b"four");
+        log.append(b"\ns3cret\n").unwrap();
+        assert_eq!(last_lines(1, 0), ["********"]);
     }
 
     #[tokio::test(flavor = "current_thread")]

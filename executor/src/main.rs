@@ -6,6 +6,9 @@ const HELP: &str = "\
 bigdata-executor: runs one node of a cluster. A Mesos agent starts it, and tells it all that it needs by the variables
 MESOS_* of its environment; it takes no arguments for that.
 
+Commands:
+  tidy       remove the containers of this machine's engine whose executors are gone, and networks that nobody uses
+
 Options:
   --version  print the version
   --help     print this text";
@@ -16,6 +19,7 @@ fn main() -> ExitCode {
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => bigdata_executor::main(),
+        ["tidy"] => bigdata_executor::tidy(),
         ["--version" | "-V"] => {
             println!("bigdata-executor {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
@@ -25,7 +29,9 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         _ => {
-            eprintln!("bigdata-executor: it takes no arguments but --version and --help, not {arguments:?}\n\n{HELP}");
+            eprintln!(
+                "bigdata-executor: it takes no arguments but tidy, --version and --help, not {arguments:?}\n\n{HELP}"
+            );
             ExitCode::from(2)
         }
     }

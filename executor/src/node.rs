@@ -3,6 +3,7 @@
 pub(crate) mod bounds;
 pub mod check;
 mod handle;
+mod leftovers;
 pub mod lifecycle;
 pub mod restart;
 pub mod workload;
@@ -11,12 +12,12 @@ pub use handle::{Handle, Wish};
 
 use bounds::Bounds;
 use handle::Order;
-use workload::{Workload, end_marked};
 
 use crate::alarm::Alarm;
 use crate::environment::Surroundings;
 use crate::logs::Stream;
 use crate::probe::probe;
+use crate::runtime::{Exit, Runtime, Workload};
 use bigdata_common::Timestamp;
 use bigdata_common::blueprint::Check;
 use bigdata_common::internal::NodeReport;
@@ -30,6 +31,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+/// What an end waits for that comes in the middle of a start.
+const ENDS_AFTER_START: &str = "it ends when the start that is under way has come to its end";
 /// Wishes that may wait.
 const WISHES_MAX: usize = 16;
 
@@ -37,8 +40,8 @@ const WISHES_MAX: usize = 16;
 pub struct Fixture {
     /// Specification, folder and user.
     pub surroundings: Surroundings,
-    /// The program that is re-executed as a sandbox.
-    pub program: PathBuf,
+    /// What runs the workload and the commands beside it.
+    pub runtime: Rc<dyn Runtime>,
     /// The workload's standard output.
     pub stdout: Arc<Stream>,
     /// The workload's standard error.
@@ -52,6 +55,8 @@ pub struct Fixture {
 pub struct Observation {
     /// Whether it can be worked on.
     pub ready: bool,
+    /// Whether the workload runs, or is to run and is just coming back.
+    pub is_wanted: bool,
     /// How it ended, once it has.
     pub end: Option<End>,
     /// What is reported of it.
@@ -78,12 +83,15 @@ pub struct Processes {
 struct Runner {
     fixture: Rc<Fixture>,
     life: Lifecycle,
-    workload: Option<Workload>,
+    workload: Option<Box<dyn Workload>>,
+    starting: Option<Starting>,
     probing: Option<LocalBoxFuture<'static, Result<(), String>>>,
     waiting: Vec<(Wish, oneshot::Sender<Result<(), String>>)>,
     orders: mpsc::Receiver<Order>,
     observed: watch::Sender<Observation>,
     last_lines: Vec<String>,
+    /// What is left of the last workload, in words.
+    left: Option<String>,
     grace: Duration,
     began: Instant,
     alarm: Alarm,
@@ -91,11 +99,19 @@ struct Runner {
     bounds: Bounds,
 }
 
-/// Runs a node on the current thread's local set until it ends. A workload that is to start by itself does so at once.
+/// A workload that is being started.
+struct Starting {
+    result: LocalBoxFuture<'static, Result<Box<dyn Workload>, String>>,
+    /// What is done before the start, in words. Meanwhile it may be given up.
+    progress: watch::Receiver<Option<String>>,
+}
+
+/// Runs a node on the current thread's local set until it ends. A workload that is to start by itself does so at once, and so
+/// does one that `goes_on`: an earlier executor of the attempt has left it running.
 ///
 /// # Errors
 /// When the kernel has no timer for it.
-pub fn run(fixture: Rc<Fixture>, grace: Duration) -> io::Result<Handle> {
+pub fn run(fixture: Rc<Fixture>, grace: Duration, goes_on: bool) -> io::Result<Handle> {
     let (orders, receiver) = mpsc::channel(WISHES_MAX);
     let (observed, watched) = watch::channel(Observation::default());
     let life = Lifecycle::new(&fixture.surroundings.node.blueprint);
@@ -105,24 +121,26 @@ pub fn run(fixture: Rc<Fixture>, grace: Duration) -> io::Result<Handle> {
         fixture,
         life,
         workload: None,
+        starting: None,
         probing: None,
         waiting: Vec::new(),
         orders: receiver,
         observed,
         last_lines: Vec::new(),
+        left: None,
         grace,
         began: Instant::now(),
         alarm: Alarm::new()?,
         checked_at: None,
         bounds,
     };
-    tokio::task::spawn_local(runner.run());
+    tokio::task::spawn_local(runner.run(goes_on));
     Ok(Handle { orders, observed: watched, report_interval })
 }
 
 impl Runner {
-    async fn run(mut self) {
-        if !self.life.is_ready() {
+    async fn run(mut self, goes_on: bool) {
+        if goes_on || !self.life.is_ready() {
             self.apply(Input::Start).await;
         }
         self.publish();
@@ -133,8 +151,7 @@ impl Runner {
             let group = self.workload.as_ref().map(|workload| workload.processes().group);
             self.bounds.look(self.began.elapsed(), group);
             if self.life.end().is_some() {
-                // Nothing is told of an end before nothing is left.
-                end_marked(&self.fixture).await;
+                self.clear().await;
             }
             self.publish();
         }
@@ -145,10 +162,12 @@ impl Runner {
         let wake = wake.map(|at| at.saturating_sub(self.began.elapsed()));
         tokio::select! {
             order = self.orders.recv() => self.take(order).await,
+            result = started_of(&mut self.starting) => self.started(result),
             how = exit_of(&mut self.workload) => {
                 self.workload = None;
                 self.probing = None;
                 self.last_lines = how.last_lines;
+                self.left = how.left;
                 Some(Input::Exited(how.words))
             }
             result = result_of(&mut self.probing) => {
@@ -179,44 +198,83 @@ impl Runner {
                 {
                     workload.stop(grace).await;
                 }
+                if self.starting.as_ref().is_some_and(|starting| starting.progress.borrow().is_some()) {
+                    self.starting = None;
+                    self.apply(Input::End(end)).await;
+                    return Some(Input::Refused("its start was given up".to_owned()));
+                }
                 Some(Input::End(end))
             }
         }
     }
 
     async fn apply(&mut self, input: Input) {
-        let mut input = Some(input);
-        while let Some(now) = input.take() {
-            match self.life.step(now, self.began.elapsed()) {
-                Some(Action::Spawn) => input = Some(self.spawn().await),
-                Some(Action::Stop) => {
-                    self.probing = None;
-                    if let Some(workload) = &mut self.workload {
-                        workload.stop(self.grace).await;
-                    }
+        match self.life.step(input, self.began.elapsed()) {
+            Some(Action::Spawn) => self.starting = Some(self.spawn()),
+            Some(Action::Stop) => {
+                self.probing = None;
+                if let Some(workload) = &mut self.workload {
+                    workload.stop(self.grace).await;
                 }
-                Some(Action::Probe(check)) => self.probe(check),
-                None => {}
             }
+            Some(Action::Probe(check)) => self.probe(check),
+            None => {}
         }
     }
 
-    async fn spawn(&mut self) -> Input {
-        match Workload::start(&self.fixture).await {
+    /// Nothing is told of an end before nothing is left; what that waits for is.
+    async fn clear(&mut self) {
+        let fixture = Rc::clone(&self.fixture);
+        let (sender, mut told) = watch::channel(None);
+        let mut clearing = fixture.runtime.clear(&fixture, &sender);
+        self.left = loop {
+            tokio::select! {
+                biased;
+                cleared = &mut clearing => break cleared.err(),
+                Ok(()) = told.changed() => {
+                    let reason = joined(self.life.reason(), told.borrow_and_update().clone());
+                    let (passing, started) = (self.life.passing(), self.life.is_up());
+                    self.observed.send_modify(|seen| {
+                        seen.report = NodeReport { reason, passing, started, ..seen.report.clone() };
+                    });
+                }
+            }
+        };
+    }
+
+    fn spawn(&self) -> Starting {
+        let fixture = Rc::clone(&self.fixture);
+        let (sender, progress) = watch::channel(None);
+        let result = Box::pin(async move {
+            let runtime = Rc::clone(&fixture.runtime);
+            let prepared = runtime.prepare(&fixture, &sender).await;
+            sender.send_replace(None);
+            prepared?;
+            runtime.start(&fixture).await
+        });
+        Starting { result, progress }
+    }
+
+    /// None: there is only more to tell of the start.
+    fn started(&mut self, result: Option<Result<Box<dyn Workload>, String>>) -> Option<Input> {
+        let result = result?;
+        self.starting = None;
+        Some(match result {
             Ok(workload) => {
                 self.last_lines.clear();
+                self.left = None;
                 self.workload = Some(workload);
                 Input::Started
             }
             Err(reason) => Input::Refused(reason),
-        }
+        })
     }
 
     fn probe(&mut self, check: Check) {
         let fixture = Rc::clone(&self.fixture);
         let workload = self.workload.as_ref().map(|workload| workload.processes().pid);
         self.probing = Some(Box::pin(async move {
-            probe(&fixture.surroundings, &check, &fixture.program).await?;
+            probe(&fixture.surroundings, &check, &*fixture.runtime).await?;
             // The kernel goes on taking connections for a process that is stopped.
             workload.map_or(Ok(()), is_going)
         }));
@@ -224,17 +282,22 @@ impl Runner {
 
     /// What is to be said of the node. An end has one reason; what runs may have several troubles.
     fn reason(&self) -> Option<String> {
-        let beyond = self.bounds.words().filter(|_| self.life.end().is_none());
-        match (self.life.reason(), beyond) {
-            (Some(reason), Some(beyond)) => Some(format!("{reason}; {beyond}")),
-            (reason, beyond) => reason.map(str::to_owned).or(beyond),
+        if self.life.is_ending_after_start() {
+            return Some(ENDS_AFTER_START.to_owned());
         }
+        let beside = match self.life.end() {
+            None => self.bounds.words(),
+            Some(_) => self.left.as_ref().map(|left| format!("something of the node is left: {left}")),
+        };
+        let progress = self.starting.as_ref().and_then(|starting| starting.progress.borrow().clone());
+        progress.or_else(|| joined(self.life.reason(), beside))
     }
 
     /// Shows what is new, and answers the wishes that have come true or never will.
     fn publish(&mut self) {
         let observation = Observation {
             ready: self.life.is_ready(),
+            is_wanted: self.life.is_wanted(),
             end: self.life.end().cloned(),
             report: NodeReport {
                 passing: self.life.passing(),
@@ -244,7 +307,7 @@ impl Runner {
                 started: self.life.is_up(),
                 checked_at: self.checked_at,
             },
-            processes: self.workload.as_ref().map(Workload::processes),
+            processes: self.workload.as_ref().map(|workload| workload.processes()),
         };
         self.observed.send_if_modified(|seen| {
             let changed = *seen != observation;
@@ -252,22 +315,43 @@ impl Runner {
             changed
         });
         let (up, held, over) = (self.life.is_up(), self.life.is_held(), self.life.end().is_some());
-        if !(up || held || over) {
+        // A start that was asked for and waits again was refused.
+        if !(up || held || over || self.life.is_waiting()) {
             return;
         }
         let reason = self.life.reason().unwrap_or("the node is being ended").to_owned();
         for (wish, reply) in self.waiting.drain(..) {
-            let true_now = match wish {
-                Wish::Start | Wish::Restart => up,
-                Wish::Stop => held || over,
+            let answer = match (wish, &self.left) {
+                // Whoever asked may build on it that nothing of the workload can act any more.
+                (Wish::Stop, Some(left)) if held || over => Err(format!("something of the workload is left: {left}")),
+                (Wish::Stop, None) if held || over => Ok(()),
+                (Wish::Start | Wish::Restart, _) if up => Ok(()),
+                _ => Err(reason.clone()),
             };
             // Whoever asked may have left.
-            let _ = reply.send(if true_now { Ok(()) } else { Err(reason.clone()) });
+            let _ = reply.send(answer);
         }
     }
 }
 
-async fn exit_of(workload: &mut Option<Workload>) -> workload::Exit {
+fn joined(reason: Option<&str>, beside: Option<String>) -> Option<String> {
+    match (reason, beside) {
+        (Some(reason), Some(beside)) => Some(format!("{reason}; {beside}")),
+        (reason, beside) => reason.map(str::to_owned).or(beside),
+    }
+}
+
+/// None: the start has come further.
+async fn started_of(starting: &mut Option<Starting>) -> Option<Result<Box<dyn Workload>, String>> {
+    let Some(starting) = starting else { return std::future::pending().await };
+    tokio::select! {
+        biased;
+        result = &mut starting.result => Some(result),
+        Ok(()) = starting.progress.changed() => None,
+    }
+}
+
+async fn exit_of(workload: &mut Option<Box<dyn Workload>>) -> Exit {
     match workload {
         Some(workload) => workload.ended().await,
         None => std::future::pending().await,

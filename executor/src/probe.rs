@@ -1,9 +1,9 @@
 //! One try of a check.
 
 use crate::environment::Surroundings;
-use crate::process::{Process, in_words};
+use crate::process::in_words;
+use crate::runtime::{Errand, Runtime};
 use bigdata_common::blueprint::{Check, PortRef, Probe};
-use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -16,16 +16,17 @@ const STATUS_LINE_BYTES_MAX: u64 = 1024;
 ///
 /// # Errors
 /// Why it does not pass, for people.
-pub async fn probe(node: &Surroundings, check: &Check, program: &Path) -> Result<(), String> {
+pub async fn probe(node: &Surroundings, check: &Check, runtime: &dyn Runtime) -> Result<(), String> {
     let limit = Duration::from_millis(check.timeout_ms.max(1));
     let attempt = async {
         match &check.probe {
-            Probe::Tcp(ports) => tcp(node, ports).await,
-            Probe::Http { port, path } => http(node, port, path).await,
+            Probe::Tcp(ports) => tcp(node, ports, runtime).await,
+            Probe::Http { port, path } => http(node, port, path, runtime).await,
             Probe::Command(command) => {
                 let arguments = node.arguments(command).map_err(|error| error.to_string())?;
-                let spec = node.short_process(arguments, "check", limit).map_err(|error| error.to_string())?;
-                run(&spec, program).await
+                let errand =
+                    Errand { arguments, group: "check".to_owned(), limit, reads: false, beside_workload: true };
+                run(node, errand, runtime).await
             }
         }
     };
@@ -35,24 +36,24 @@ pub async fn probe(node: &Surroundings, check: &Check, program: &Path) -> Result
     timeout(patience, attempt).await.unwrap_or_else(|_| Err(format!("no answer within {} ms", limit.as_millis())))
 }
 
-async fn tcp(node: &Surroundings, ports: &[PortRef]) -> Result<(), String> {
+async fn tcp(node: &Surroundings, ports: &[PortRef], runtime: &dyn Runtime) -> Result<(), String> {
     for port in ports {
-        connect(node, port).await?;
+        connect(node, port, runtime).await?;
     }
     Ok(())
 }
 
-async fn connect(node: &Surroundings, port: &PortRef) -> Result<TcpStream, String> {
+async fn connect(node: &Surroundings, port: &PortRef, runtime: &dyn Runtime) -> Result<TcpStream, String> {
     let number = match port {
         PortRef::Number(number) => *number,
         PortRef::Name(name) => *node.node.ports.get(name).ok_or_else(|| format!("there is no port {name}"))?,
     };
     let address = node.node.address.as_str();
-    TcpStream::connect((address, number)).await.map_err(|error| format!("{address}:{number}: {error}"))
+    runtime.connect(node, number).await.map_err(|error| format!("{address}:{number}: {error}"))
 }
 
-async fn http(node: &Surroundings, port: &PortRef, path: &str) -> Result<(), String> {
-    let mut stream = connect(node, port).await?;
+async fn http(node: &Surroundings, port: &PortRef, path: &str, runtime: &dyn Runtime) -> Result<(), String> {
+    let mut stream = connect(node, port, runtime).await?;
     let host = stream.peer_addr().map_err(|error| error.to_string())?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nUser-Agent: bigdata\r\n\r\n");
     let failed = |error: std::io::Error| format!("GET {path} at {host}: {error}");
@@ -77,8 +78,8 @@ fn status_of(line: &[u8]) -> Option<u16> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-async fn run(spec: &bigdata_sandbox::Spec, program: &Path) -> Result<(), String> {
-    let (mut process, mut output) = Process::start(spec, program).await.map_err(|error| error.to_string())?;
+async fn run(node: &Surroundings, errand: Errand, runtime: &dyn Runtime) -> Result<(), String> {
+    let (mut job, mut output) = runtime.command(node, errand).await.map_err(|error| error.to_string())?;
     // What a check writes is of no use, but it must not wait for a reader.
     let (mut stdout, mut stderr) = (tokio::io::sink(), tokio::io::sink());
     let discard = async {
@@ -89,28 +90,27 @@ async fn run(spec: &bigdata_sandbox::Spec, program: &Path) -> Result<(), String>
         std::future::pending::<()>().await;
     };
     let report = tokio::select! {
-        report = process.ended() => report,
+        report = job.ended() => report,
         () = discard => None,
     };
     match &report {
         Some(report) if report.ending.is_success() => Ok(()),
-        report => Err(format!("the check's command: {}", in_words(report.as_ref(), &spec.limits))),
+        report => Err(format!("the check's command: {}", in_words(report.as_ref(), &node.limits()))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::folder::Folder;
-    use crate::testing::{name, specification};
-    use indexmap::IndexMap;
+    use crate::node::workload::Processing;
+    use crate::testing::{name, specification, surroundings};
     use tokio::net::TcpListener;
 
     async fn listening() -> (Surroundings, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut node = specification();
         node.ports.insert(name("sql"), listener.local_addr().unwrap().port());
-        (Surroundings { node, folder: Folder { root: "/".into(), disks: IndexMap::new() }, owner: None }, listener)
+        (surroundings(node), listener)
     }
 
     fn check(probe: Probe) -> Check {
@@ -135,11 +135,11 @@ mod tests {
     async fn ports_accept_or_do_not() {
         let (node, listener) = listening().await;
         let named = check(Probe::Tcp(vec![PortRef::Name(name("sql"))]));
-        assert_eq!(probe(&node, &named, Path::new("/")).await, Ok(()));
+        assert_eq!(probe(&node, &named, &Processing::new("/".into())).await, Ok(()));
         drop(listener);
-        assert!(probe(&node, &named, Path::new("/")).await.unwrap_err().contains("refused"));
+        assert!(probe(&node, &named, &Processing::new("/".into())).await.unwrap_err().contains("refused"));
         let unknown = check(Probe::Tcp(vec![PortRef::Name(name("web"))]));
-        assert_eq!(probe(&node, &unknown, Path::new("/")).await, Err("there is no port web".into()));
+        assert_eq!(probe(&node, &unknown, &Processing::new("/".into())).await, Err("there is no port web".into()));
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -158,7 +158,8 @@ mod tests {
                 assert!(request[..count].starts_with(b"GET /ready HTTP/1.1\r\nHost: 127.0.0.1:"));
             };
             let check = check(Probe::Http { port: PortRef::Name(name("sql")), path: "/ready".into() });
-            let (result, ()) = tokio::join!(probe(&node, &check, Path::new("/")), server);
+            let runtime = Processing::new("/".into());
+            let (result, ()) = tokio::join!(probe(&node, &check, &runtime), server);
             assert_eq!(result.is_ok(), passes, "{answer}");
         }
     }

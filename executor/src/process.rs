@@ -2,7 +2,9 @@
 
 use crate::chain;
 use crate::node::bounds::at_process_limit;
+use crate::runtime::{Input, Job, Output};
 use bigdata_sandbox::{Cgroup, Control, Ending, Event, Limits, Report, Request, Spec, Started};
+use futures_util::future::LocalBoxFuture;
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// How long a sandbox may take to start its command.
@@ -37,15 +39,6 @@ enum End {
     Lost,
 }
 
-/// Its output, until somebody reads it.
-#[derive(Debug)]
-pub struct Output {
-    /// Standard output.
-    pub stdout: ChildStdout,
-    /// Standard error.
-    pub stderr: ChildStderr,
-}
-
 /// Why a process was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -58,6 +51,9 @@ pub enum StartError {
     /// The sandbox could not set it up.
     #[error("{0}")]
     Setup(String),
+    /// It is to run beside the workload, which does not run.
+    #[error("the node's container does not run")]
+    Down,
     /// The sandbox itself could not be made.
     #[error("the sandbox cannot be made: {0}")]
     Sandbox(String),
@@ -85,7 +81,7 @@ impl Process {
         // Its copy of the socket must go, or the sandbox's end would not be seen.
         drop(command);
         let output = match (supervisor.stdout.take(), supervisor.stderr.take()) {
-            (Some(stdout), Some(stderr)) => Output { stdout, stderr },
+            (Some(stdout), Some(stderr)) => Output { stdout: Box::new(stdout), stderr: Box::new(stderr) },
             _ => return Err(StartError::Sandbox("its output is not piped".to_owned())),
         };
         let (events, requests) = connect(control).map_err(|error| StartError::system(&error))?;
@@ -183,6 +179,20 @@ impl Process {
             Ok(Err(error)) => tracing::error!(%error, "a sandbox was lost, and its processes cannot be ended"),
             Err(error) => tracing::error!(%error, "ending processes failed"),
         }
+    }
+}
+
+impl Job for Process {
+    fn input(&mut self) -> Option<Input> {
+        None
+    }
+
+    fn ended(&mut self) -> LocalBoxFuture<'_, Option<Report>> {
+        Box::pin(Self::ended(self))
+    }
+
+    fn kill(&mut self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(Self::kill(self))
     }
 }
 

@@ -14,14 +14,17 @@ use crate::core::output::{Input, Output};
 use crate::core::{Core, EnrolRefusal};
 use crate::leadership::Lease;
 use crate::store::{self, StoreError};
-use bigdata_chassis::Deps;
-use bigdata_common::Timestamp;
+use bigdata_chassis::trace::Cause;
+use bigdata_chassis::{Deps, Readiness};
+use bigdata_common::event::Event;
+use bigdata_common::{ClusterId, Timestamp};
 use caller::Caller;
-use examine::Examination;
+use examine::{Asker, Examination};
 use handle::Command;
 pub(crate) use handle::{Commands, Handle, Unavailable};
 pub(crate) use mesos::MesosSettings;
 use mesos::Subscription;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -30,10 +33,18 @@ use tokio::time::MissedTickBehavior;
 const BATCH: usize = 128;
 /// How often time alone is an input.
 const TICK: Duration = Duration::from_millis(250);
-/// What is not ready where the database was lost.
-pub(crate) const LOST: &str = "placement";
+/// What is waited for where the database was lost, or the master has ended the subscription.
+const LOST: &str = "placement";
+/// What is waited for without a subscription.
+const AWAY: &str = "mesos";
 /// The longest wait between two tries to store a step.
 const STORE_BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// Whoever leads no more waits for nothing: it follows.
+pub(crate) fn waits_for_nothing(readiness: &Readiness) {
+    readiness.has(LOST);
+    readiness.has(AWAY);
+}
 
 /// How a driver's run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +55,21 @@ pub(crate) enum End {
     Lost,
     /// The memory is ahead of the database: only a new start brings them together.
     Broken,
+}
+
+/// A line for each cluster of which nodes were placed, with the request behind it.
+fn log_placements(outputs: &[Output]) {
+    let mut placed: BTreeMap<&ClusterId, (usize, Cause)> = BTreeMap::new();
+    for output in outputs {
+        if let Output::Emit { cluster, origin, event: Event::NodeLaunching(_), .. } = output {
+            let cause = || origin.clone().map(Cause::from).unwrap_or_default();
+            placed.entry(cluster).or_insert_with(|| (0, cause())).0 += 1;
+        }
+    }
+    for (cluster, (nodes, cause)) in placed {
+        let (request_id, trace_id) = (&cause.request_id, cause.trace_id());
+        tracing::info!(cluster.id = %cluster, nodes, request_id, trace_id, "nodes are placed");
+    }
 }
 
 /// Something to be taken in.
@@ -74,7 +100,13 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(core: Core, deps: Deps, commands: Commands, mesos: MesosSettings, lease: Lease) -> Self {
         let examination = if core.is_to_be_examined() {
-            Examination::spawn(mesos.clone(), core.policy.rules.registry.clone(), &lease)
+            let asker = Asker {
+                registry: core.policy.rules.registry.clone(),
+                name: mesos.name().to_owned(),
+                role: mesos.role().to_owned(),
+                framework: core.state.framework.clone(),
+            };
+            Examination::spawn(mesos.clone(), asker, &lease)
         } else {
             Examination::none()
         };
@@ -98,7 +130,7 @@ impl Driver {
                     Some(command) => Work::Command(command),
                     None => return End::Lost,
                 },
-                input = self.subscription.next() => Work::Input(input),
+                input = self.subscription.next(), if self.may_subscribe() => Work::Input(input),
                 failed = self.caller.failure() => Work::Input(failed),
                 examined = self.examination.next() => Work::Input(examined),
                 _ = tick.tick() => Work::Input(Input::Tick),
@@ -121,6 +153,12 @@ impl Driver {
         }
     }
 
+    /// From a database that may have been lost nobody subscribes: the master would take it for a new framework, and end the
+    /// former one's nodes in time.
+    fn may_subscribe(&self) -> bool {
+        self.subscription.handle().is_some() || !self.core.may_be_lost()
+    }
+
     /// Takes in what is there, stores what comes of it, then answers and calls.
     async fn work(&mut self, first: Work) -> Result<(), StoreError> {
         if !self.lease.is_held() {
@@ -139,11 +177,12 @@ impl Driver {
         }
         let now = self.deps.clock.now();
         self.store(&batch.outputs, now).await?;
+        log_placements(&batch.outputs);
         self.subscription.set_framework(self.core.state.framework.as_deref());
-        match self.core.lost_in_words() {
-            Some(reason) => self.deps.tasks.readiness().waits_for(LOST, reason),
-            None => self.deps.tasks.readiness().has(LOST),
-        }
+        self.say_what_is_waited_for(now);
+        let silent = self.subscription.silent_for();
+        let millis = silent.map(|silent| i64::try_from(silent.as_millis()).unwrap_or(i64::MAX));
+        self.core.last_word = millis.map(|millis| now.plus_millis(-millis));
         for answer in batch.answers {
             answer(&self.core, now);
         }
@@ -153,6 +192,17 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// Requests are taken all the same: a launch is placed when there is something to place it on.
+    fn say_what_is_waited_for(&self, now: Timestamp) {
+        let readiness = self.deps.tasks.readiness();
+        for (what, reason) in [(LOST, self.core.trouble_in_words()), (AWAY, self.core.away_in_words(now))] {
+            match reason {
+                Some(reason) => readiness.is_held_up_by(what, reason),
+                None => readiness.has(what),
+            }
+        }
     }
 
     fn take(&mut self, work: Work, batch: &mut Batch) {

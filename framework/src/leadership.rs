@@ -8,8 +8,8 @@ mod lease;
 
 use crate::BuildError;
 use crate::core::{Core, Fetched, Policy, State};
-use crate::driver::{Commands, Driver, End, Handle, LOST, MesosSettings};
-use crate::placement::Rules;
+use crate::driver::{Commands, Driver, End, Handle, MesosSettings, waits_for_nothing};
+use crate::placement::{Pools, Rules};
 use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::store::{self, Acquired, Claim};
@@ -26,6 +26,8 @@ use uuid::Uuid;
 
 /// The wait between two tries to learn who the registry is.
 const IDENTITY_RETRY: Duration = Duration::from_millis(500);
+/// What is waited for until it is known whose nodes these are.
+const REGISTRY: &str = "registry";
 /// The longest wait between two tries to lead; less where the lease is shorter.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 /// How long the work of a term may take to end.
@@ -42,6 +44,8 @@ pub(crate) struct Replica {
     pub url: String,
     /// This process, among all that ever were.
     pub holder: Uuid,
+    /// Whether `url` is the very address that this process listens on, so that nobody else alive can.
+    pub is_alone_there: bool,
 }
 
 /// A replica's time as the leader, from what the database holds at its beginning.
@@ -56,7 +60,7 @@ impl Replica {
         Duration::from_millis(self.settings.lease_ms)
     }
 
-    /// Tries to lead. `first`: the process has not led yet.
+    /// Tries to lead. `first`: the process has not tried yet, so that a leader at its own address is a former process.
     ///
     /// # Errors
     /// When the database or the bus refuses; then the lease is given up again, or runs out.
@@ -64,7 +68,8 @@ impl Replica {
         let Deps { db, clock, .. } = &self.deps;
         let unreadable = |error| BuildError::Database(Box::new(error));
         let (asked, length) = (Instant::now(), self.lease_length());
-        let acquired = store::acquire(db, self.holder, &self.url, length, first, clock.now()).await;
+        let at_once = first && (self.is_alone_there || !db.is_postgres());
+        let acquired = store::acquire(db, self.holder, &self.url, length, at_once, clock.now()).await;
         let lease = match acquired.map_err(unreadable)? {
             Acquired::Leads(claim) => Lease::new(claim, asked, length, !db.is_postgres()),
             Acquired::Follows(leader) => {
@@ -93,6 +98,7 @@ impl Replica {
         let every = Duration::from_millis(self.settings.reconcile_ms);
         self.registry.clone().spawn_timer(every, lease.tasks());
         self.registry.clone().spawn_heard(every, lease.tasks());
+        self.registry.clone().spawn_engines(every, lease.tasks());
         Ok(Term { lease: lease.clone(), state, commands })
     }
 
@@ -132,7 +138,8 @@ impl Replica {
     /// Ends what runs during a term, and hands the lease on where nothing that it covers is left.
     async fn end(&self, lease: &Lease, hand_on: bool) {
         self.driver.follow(None);
-        self.deps.tasks.readiness().has(LOST);
+        waits_for_nothing(self.deps.tasks.readiness());
+        self.deps.tasks.readiness().has(REGISTRY);
         let ended = lease.tasks().shut_down(END_LIMIT).await;
         if hand_on
             && ended
@@ -166,6 +173,8 @@ impl Replica {
                 principal: settings.principal.clone(),
                 executor_cpus: settings.executor.cpus,
                 executor_mem: settings.executor.mem,
+                // They were looked at when the service was built.
+                pools: Arc::new(Pools::new(&settings.networks).unwrap_or_default()),
             },
             url: settings.url.clone().unwrap_or_else(|| self.url.clone()),
             executor_command: settings.executor_command.clone(),
@@ -179,6 +188,8 @@ impl Replica {
             hold_ms: settings.hold_ms,
             release_limit_ms: settings.release_limit_ms,
             unreachable_launch_ms: settings.unreachable_launch_ms,
+            replace_pause_ms: settings.replace_pause_ms,
+            replace_away_percent: settings.replace_away_percent,
             adopt_nothing: settings.adopt_nothing,
             tell_again_ms: settings.reconcile_ms,
         }
@@ -189,8 +200,11 @@ impl Replica {
     async fn registry_id(&self, claim: &Claim) -> String {
         loop {
             match self.learn_registry_id(claim).await {
-                Ok(id) => return id,
-                Err(error) => tracing::warn!(error, "the framework waits for its registry"),
+                Ok(id) => {
+                    self.deps.tasks.readiness().has(REGISTRY);
+                    return id;
+                }
+                Err(error) => self.deps.tasks.readiness().is_held_up_by(REGISTRY, error),
             }
             tokio::time::sleep(IDENTITY_RETRY).await;
         }
@@ -203,7 +217,8 @@ impl Replica {
         match known {
             Some(known) if known == told => Ok(told),
             Some(known) => Err(format!(
-                "the registry is {told}, and this framework's nodes belong to {known}: nothing is done until it is the same"
+                "the registry is {told}, and this framework's nodes belong to {known}: nothing is done until it is the \
+                 same; restore the backup of both databases from one time and start again"
             )),
             None => {
                 store::set_registry_id(db, claim, &told).await.map_err(|error| error.to_string())?;

@@ -18,14 +18,14 @@ mod settings;
 pub mod simulation;
 mod store;
 
-pub use settings::{Overhead, Settings, UidPool};
+pub use settings::{NetworkPool, Overhead, Settings, UidPool};
 
 use bigdata_chassis::bus::BusError;
 use bigdata_chassis::db::Migrations;
 use bigdata_chassis::http::{InternalClient, server};
 use bigdata_chassis::{Deps, Service};
 use control::ControlKeys;
-use driver::Handle;
+use driver::{Handle, MesosSettings};
 use http::Context;
 use leadership::Replica;
 use registry::Registry;
@@ -53,6 +53,9 @@ pub enum BuildError {
         /// Why.
         detail: &'static str,
     },
+    /// The networks of containers cannot be used.
+    #[error("the setting {0}")]
+    Networks(String),
     /// A file that holds a secret cannot be used.
     #[error("the setting {name}: the file {} cannot be used", path.display())]
     SecretFile {
@@ -100,15 +103,18 @@ pub async fn build(mut settings: Settings, deps: Deps) -> Result<Service, BuildE
         .map_err(|error| BuildError::Client(Box::new(error)))?;
     let driver = Handle::following();
     let registry = Registry::new(client.clone(), driver.clone());
-    let context = Context { driver: driver.clone(), registry: registry.clone(), keys, clock: deps.clock.clone() };
+    let (clock, mesos) = (deps.clock.clone(), MesosSettings::of(&settings));
+    let context = Context { driver: driver.clone(), registry: registry.clone(), keys, clock, mesos };
     let db = deps.db.clone();
     let routes = move |config: &mut actix_web::web::ServiceConfig| http::routes(config, &context, &db);
     let address = server::serve(listener, HTTP_WORKERS, &deps.internal_token, &deps.tasks, routes)
         .map_err(|source| BuildError::Listen { address: settings.listen.clone(), source })?;
     let service = Service { address };
     let url = settings.advertise.clone().unwrap_or_else(|| service.url());
+    // Several machines may have the same name or wildcard; an address of a machine is one socket's.
+    let is_alone_there = settings.advertise.is_none() && !address.ip().is_unspecified();
     let (tasks, holder) = (deps.tasks.clone(), Uuid::new_v4());
-    let replica = Replica { settings, deps, client, registry, driver, url, holder };
+    let replica = Replica { settings, deps, client, registry, driver, url, holder, is_alone_there };
     let term = replica.try_to_lead(true).await?;
     tasks.spawn("framework leadership", replica.run(term));
     Ok(service)
@@ -138,6 +144,7 @@ fn check(settings: &Settings) -> Result<(), BuildError> {
     if settings.attempts == 0 {
         return refuse("attempts", "a node must be tried once at least");
     }
+    placement::Pools::new(&settings.networks).map_err(BuildError::Networks)?;
     if settings.uid_pool.is_some_and(|pool| pool.first == 0 || pool.first > pool.last) {
         return refuse("uid_pool", "it must go from a first uid other than 0 to a last one that is not lower");
     }

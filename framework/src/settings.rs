@@ -1,7 +1,11 @@
 //! The service's settings.
 
+use crate::placement::pools;
 use bigdata_chassis::secret::Token;
+use bigdata_common::Name;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 /// What an operator, or the composition root, decides for the framework.
@@ -50,9 +54,14 @@ pub struct Settings {
     pub executor: Overhead,
     /// uids for clusters' workloads, where agents run as root; None: the executor's own.
     pub uid_pool: Option<UidPool>,
+    /// The networks of containers on agents with `bigdata_net: container`, by the names that templates call them
+    /// (`networkname`). A container has one address of each network that its node names.
+    #[serde(deserialize_with = "networks")]
+    pub networks: BTreeMap<Name, NetworkPool>,
     /// How often a node is tried during a launch before the launch has failed.
     pub attempts: u32,
-    /// How long offers are held while more may come, in milliseconds.
+    /// How long offers are held while more may come, in milliseconds; five times as long while launches find their places
+    /// in close succession.
     pub hold_ms: u64,
     /// How long the release of a volume, of a node whose agent is away, or with `force` of any node, is waited for, in
     /// milliseconds.
@@ -60,8 +69,15 @@ pub struct Settings {
     /// For how long the agent of a node may be away during a launch, in milliseconds: after that the node is placed on
     /// another one. Once all nodes of a cluster have run, they wait for their agents.
     pub unreachable_launch_ms: u64,
-    /// An empty database is worked with though Mesos has nodes or volumes of this registry's clusters: they are left alone,
-    /// and the clusters are placed anew. Otherwise nothing is placed then, since the database was lost.
+    /// The time between the moves of two agents' nodes, in milliseconds, where products let other agents take nodes whose
+    /// own one is away (`replace`): of several agents that are away the next one's nodes wait for so long.
+    pub replace_pause_ms: u64,
+    /// While two or more agents are away at once, and more than this share in percent of the agents that have nodes, no
+    /// agent takes the nodes of another by itself: they are likely to be back with their data.
+    pub replace_away_percent: u8,
+    /// An empty database is worked with though Mesos has nodes or volumes of this registry's clusters, or of a framework of
+    /// this name and role: they are left alone, and clusters are placed anew. Otherwise the framework does not subscribe
+    /// then, since the database was lost.
     pub adopt_nothing: bool,
     /// How often the registry is asked for the truth, and told of which nodes there was word again, in milliseconds.
     pub reconcile_ms: u64,
@@ -84,6 +100,23 @@ pub struct Overhead {
     pub cpus: f64,
     /// Memory in MiB.
     pub mem: f64,
+}
+
+/// A network of containers: its addresses, and what carries it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkPool {
+    /// Its block of IPv4 addresses (`10.117.0.0/16`).
+    pub subnet: String,
+    /// The part of it that nodes get addresses of (`10.117.8.0/21`); None: all of it.
+    pub range: Option<String>,
+    /// The address in it by which containers reach what is beyond the network; None: nothing is reached by it. Where the
+    /// network has no `bridge`, the machine itself has this address, and translates those of the containers.
+    pub gateway: Option<Ipv4Addr>,
+    /// The bridge, or network card, of the agents' machines that carries the network, the same name on all: its addresses
+    /// are unique in the fleet. None: the container engine of each machine makes a bridge of its own, which reaches no other
+    /// machine; its addresses are unique on the machine.
+    pub bridge: Option<String>,
 }
 
 /// A range of uids.
@@ -117,10 +150,13 @@ impl Default for Settings {
             executor_path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
             executor: Overhead { cpus: 0.05, mem: 32.0 },
             uid_pool: None,
+            networks: BTreeMap::new(),
             attempts: 2,
             hold_ms: 2_000,
             release_limit_ms: 30_000,
             unreachable_launch_ms: 15_000,
+            replace_pause_ms: 10_000,
+            replace_away_percent: 33,
             adopt_nothing: false,
             reconcile_ms: 10_000,
             lease_ms: 6_000,
@@ -163,6 +199,13 @@ fn masters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D:
             text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
         }
     })
+}
+
+/// Networks whose addresses can be leased: what is wrong with them is told where the settings are read.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Name, NetworkPool>, D::Error> {
+    let networks = BTreeMap::deserialize(deserializer)?;
+    pools::Pools::new(&networks).map_err(serde::de::Error::custom)?;
+    Ok(networks)
 }
 
 fn secret_in(path: &std::path::Path) -> std::io::Result<Token> {

@@ -2,7 +2,9 @@
 //!
 //! No part of the service, and no promise.
 
+mod database;
 mod fleet;
 mod world;
 
+pub use database::{Filled, fill};
 pub use fleet::{Fleet, Placed, Shape};

@@ -1,8 +1,11 @@
-//! What an administrator asks of the whole platform: whether what must always hold does, and which messages were parked.
+//! What an administrator asks of the whole platform: whether what must always hold does, what lies with Mesos and belongs to
+//! no cluster, and which messages were parked.
 
+use crate::control::told_by;
 use crate::state::{Service, State};
 use actix_web::HttpResponse;
 use bigdata_chassis::http::{ApiError, ClientError};
+use bigdata_common::api::orphan::OrphanList;
 use bigdata_common::api::problem::ProblemCode;
 use bigdata_common::invariants::{Checked, Invariants, Violation};
 use bigdata_common::{Principal, Role};
@@ -84,6 +87,16 @@ fn report(answers: impl IntoIterator<Item = (&'static str, Result<Option<Invaria
     report
 }
 
+/// Asks the framework for what lies with Mesos and belongs to no cluster.
+///
+/// # Errors
+/// 403 without the role of an administrator; 503 where the framework does not answer.
+pub(crate) async fn orphans(state: &State, principal: &Principal) -> Result<HttpResponse, ApiError> {
+    check_admin(principal)?;
+    let found: Result<OrphanList, ClientError> = ask(state, &state.framework, principal, "/internal/v1/orphans").await;
+    Ok(HttpResponse::Ok().json(found.map_err(|error| told_by("framework", error))?))
+}
+
 /// Asks every service for the messages that it could not handle; 200 whatever they say.
 ///
 /// # Errors
@@ -101,16 +114,21 @@ pub(crate) async fn parked(state: &State, principal: &Principal) -> Result<HttpR
     Ok(HttpResponse::Ok().json(ParkedReport { services: services.collect() }))
 }
 
+fn check_admin(principal: &Principal) -> Result<(), ApiError> {
+    if principal.has(Role::Admin) {
+        return Ok(());
+    }
+    let detail = format!("this needs the role of an administrator, which {} lacks", principal.user);
+    Err(ApiError::new(ProblemCode::Forbidden, detail))
+}
+
 /// Every service's answer; None of one that has no such address, a reason of one that does not answer.
 async fn ask_all<T: DeserializeOwned>(
     state: &State,
     principal: &Principal,
     path: &str,
 ) -> Result<Vec<(&'static str, Result<Option<T>, String>)>, ApiError> {
-    if !principal.has(Role::Admin) {
-        let detail = format!("this needs the role of an administrator, which {} lacks", principal.user);
-        return Err(ApiError::new(ProblemCode::Forbidden, detail));
-    }
+    check_admin(principal)?;
     let asked = state.services().map(|service| async move {
         let answer = match ask(state, service, principal, path).await {
             Ok(found) => Ok(Some(found)),

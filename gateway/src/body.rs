@@ -2,12 +2,14 @@
 //! sent the same; files of nodes and large answers go in pieces, of which never more than a few are held.
 
 use crate::routes::Route;
-use actix_web::HttpRequest;
 use actix_web::body::{BoxBody, SizedStream};
 use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use actix_web::{HttpMessage, HttpRequest};
 use actix_web::{HttpResponse, HttpResponseBuilder, web};
 use bigdata_chassis::http::ApiError;
 use bigdata_common::api::problem::ProblemCode;
+use bigdata_common::frames;
+use bigdata_common::internal::EXEC_LIMIT_MAX;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// The largest request body but for files, in bytes.
 pub(crate) const BODY_MAX: u64 = 1024 * 1024;
@@ -27,6 +30,8 @@ pub(crate) const EXEC_MAX: u64 = 32 * 1024 * 1024;
 pub(crate) const UPLOAD_MAX: u64 = 64 * 1024 * 1024;
 /// The longest pause within a body, either way, where it is not a stream that may be silent.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// The longest pause of a body of frames: what it holds is made as it goes, or typed by a person.
+const FRAMES_PAUSE_MAX: Duration = EXEC_LIMIT_MAX;
 /// Pieces of a request body that are held at most.
 const PIECES: usize = 8;
 
@@ -110,11 +115,14 @@ pub(crate) struct Upload {
 pub(crate) struct TooLarge;
 
 impl Upload {
-    /// Takes up a request's body. actix's payloads stay on their thread, hence the channel.
+    /// Takes up a request's body of at most `max` bytes; one of frames may be of any size, and may pause. actix's payloads
+    /// stay on their thread, hence the channel.
     ///
     /// # Errors
-    /// When the request says itself that it is larger than `max` bytes.
+    /// When the request says itself that it is larger.
     pub(crate) fn begin(request: &HttpRequest, payload: web::Payload, max: u64) -> Result<Self, TooLarge> {
+        let is_framed = request.content_type() == frames::MEDIA_TYPE;
+        let (max, pause) = if is_framed { (u64::MAX, FRAMES_PAUSE_MAX) } else { (max, PAUSE_MAX) };
         let too_large = Arc::new(AtomicBool::new(false));
         let (report, sent) = oneshot::channel();
         let length = match declared(request) {
@@ -125,7 +133,7 @@ impl Upload {
             Declared::Chunks => None,
         };
         let (pieces, receiver) = mpsc::channel(PIECES);
-        actix_web::rt::spawn(pump(payload, pieces, max, Arc::clone(&too_large), report));
+        actix_web::rt::spawn(pump(payload, pieces, (max, pause), Arc::clone(&too_large), report));
         let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {
             let piece: io::Result<Bytes> = receiver.recv().await?;
             Some((piece.map(Frame::data), receiver))
@@ -143,13 +151,18 @@ impl Upload {
 async fn pump(
     mut payload: web::Payload,
     pieces: mpsc::Sender<io::Result<Bytes>>,
-    max: u64,
+    (max, pause): (u64, Duration),
     too_large: Arc<AtomicBool>,
     report: oneshot::Sender<()>,
 ) {
     let mut taken = 0;
     loop {
-        let piece = match tokio::time::timeout(PAUSE_MAX, payload.next()).await {
+        let piece = tokio::select! {
+            piece = tokio::time::timeout(pause, payload.next()) => piece,
+            // The node wants no more of it.
+            () = pieces.closed() => break,
+        };
+        let piece = match piece {
             Ok(None) => break,
             Ok(Some(Ok(bytes))) => Ok(bytes),
             Ok(Some(Err(error))) => Err(io::Error::other(error.to_string())),
@@ -163,7 +176,7 @@ async fn pump(
             piece
         };
         let last = piece.is_err();
-        let handed_over = tokio::time::timeout(PAUSE_MAX, pieces.send(piece)).await;
+        let handed_over = tokio::time::timeout(pause, pieces.send(piece)).await;
         if last || !matches!(handed_over, Ok(Ok(()))) {
             break;
         }
@@ -172,30 +185,51 @@ async fn pump(
     let _ = report.send(());
 }
 
-/// Hands an upstream's body to the client; `may_pause` where silence is part of it (events, a followed log).
-pub(crate) fn relay(mut response: HttpResponseBuilder, body: Incoming, may_pause: bool) -> HttpResponse<BoxBody> {
+/// How long a body on its way to the client may be silent.
+#[derive(Debug, Clone)]
+pub(crate) enum Pauses {
+    /// For [`PAUSE_MAX`].
+    Short,
+    /// For as long as it wants: what it holds is made as it goes, and breaking it off would lose its end.
+    Any,
+    /// For as long as it wants, but it ends when this is cancelled: it goes on as things happen (events, a followed log).
+    Until(CancellationToken),
+}
+
+impl Pauses {
+    async fn next(&self, body: &mut Incoming) -> Option<io::Result<Frame<Bytes>>> {
+        let frame = match self {
+            Self::Short => match tokio::time::timeout(PAUSE_MAX, body.frame()).await {
+                Ok(frame) => frame,
+                Err(_) => return Some(Err(io::ErrorKind::TimedOut.into())),
+            },
+            Self::Any => body.frame().await,
+            Self::Until(end) => tokio::select! {
+                biased;
+                frame = body.frame() => frame,
+                () = end.cancelled() => None,
+            },
+        };
+        Some(frame?.map_err(io::Error::other))
+    }
+}
+
+/// Hands an upstream's body to the client.
+pub(crate) fn relay(mut response: HttpResponseBuilder, body: Incoming, pauses: Pauses) -> HttpResponse<BoxBody> {
     let length = body.size_hint().exact();
     if length == Some(0) {
         return response.finish();
     }
-    let stream = futures_util::stream::unfold(Some(body), move |body| async move {
-        let mut body = body?;
+    let stream = futures_util::stream::unfold(Some((body, pauses)), |going| async move {
+        let (mut body, pauses) = going?;
         loop {
-            let frame = if may_pause {
-                body.frame().await
-            } else {
-                match tokio::time::timeout(PAUSE_MAX, body.frame()).await {
-                    Ok(frame) => frame,
-                    Err(_) => return Some((Err(io::ErrorKind::TimedOut.into()), None)),
-                }
-            };
-            match frame? {
+            match pauses.next(&mut body).await? {
                 Ok(frame) => match frame.into_data() {
-                    Ok(bytes) => return Some((Ok(bytes), Some(body))),
+                    Ok(bytes) => return Some((Ok(bytes), Some((body, pauses)))),
                     // Trailers end with this hop.
                     Err(_) => continue,
                 },
-                Err(error) => return Some((Err(io::Error::other(error)), None)),
+                Err(error) => return Some((Err(error), None)),
             }
         }
     });

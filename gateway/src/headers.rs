@@ -4,7 +4,9 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 use bigdata_chassis::http::caller::roles_header;
 use bigdata_chassis::http::{ROLES_HEADER, USER_HEADER};
 use bigdata_chassis::secret::Token;
-use bigdata_chassis::trace::{Cause, REQUEST_ID_HEADER as REQUEST_ID, TRACEPARENT_HEADER as TRACEPARENT};
+use bigdata_chassis::trace::{
+    Cause, REQUEST_ID_HEADER as REQUEST_ID, TRACEPARENT_HEADER as TRACEPARENT, is_request_id, is_traceparent,
+};
 use bigdata_common::Principal;
 use bigdata_common::internal::RUN_ATTEMPT_HEADER;
 use hyper::header as out;
@@ -67,27 +69,6 @@ fn text<'headers>(headers: &'headers HeaderMap, name: &str) -> Option<&'headers 
     let mut values = headers.get_all(name);
     let value = values.next().filter(|_| values.next().is_none())?;
     value.to_str().ok()
-}
-
-fn is_request_id(text: &str) -> bool {
-    (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
-}
-
-/// Whether a text is a traceparent that can be gone on with: version 00 (longer ones of later versions are begun anew),
-/// and neither of its ids without a digit that counts.
-fn is_traceparent(text: &str) -> bool {
-    let is_hexadecimal = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_id = |part: &str| is_hexadecimal(part) && part.bytes().any(|byte| byte != b'0');
-    let mut parts = text.split('-');
-    let (version, trace, span, flags) = (parts.next(), parts.next(), parts.next(), parts.next());
-    let of_length = |part: Option<&str>, length: usize, good: &dyn Fn(&str) -> bool| {
-        part.is_some_and(|part| part.len() == length && good(part))
-    };
-    version == Some("00")
-        && of_length(trace, 32, &is_id)
-        && of_length(span, 16, &is_id)
-        && of_length(flags, 2, &is_hexadecimal)
-        && parts.next().is_none()
 }
 
 /// The client's headers that a service or node may see.

@@ -62,11 +62,15 @@ impl Metrics {
         self.counter(route, known(method), *status).increment(1);
         self.histogram(route).record(took.as_secs_f64());
         let took_ms = took.as_secs_f64() * 1000.0;
-        let Cause { request_id, traceparent } = cause;
+        let (request_id, trace_id) = (&cause.request_id, cause.trace_id());
+        // What is asked of a node is asked often, by scripts.
+        let changes = !matches!(*method, "GET" | "HEAD" | "OPTIONS") && !route.contains("/nodes/");
         if *status >= 500 {
-            tracing::warn!(method, path, status, took_ms, request_id, traceparent, "a request failed");
+            tracing::warn!(method, path, status, took_ms, request_id, trace_id, "a request failed");
+        } else if changes {
+            tracing::info!(method, path, status, took_ms, request_id, trace_id, "a request was answered");
         } else {
-            tracing::debug!(method, path, status, took_ms, request_id, traceparent, "a request was answered");
+            tracing::debug!(method, path, status, took_ms, request_id, trace_id, "a request was answered");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The hop from the gateway to a service.
 
-use crate::body;
+use crate::body::{self, Pauses};
 use crate::headers::{self, Signature};
 use crate::routes::Route;
 use crate::state::Service;
@@ -11,6 +11,7 @@ use bigdata_chassis::http::client::is_not_leader;
 use bigdata_chassis::trace::Cause;
 use bigdata_common::Principal;
 use bigdata_common::api::problem::ProblemCode;
+use bigdata_common::frames;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
@@ -23,12 +24,13 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::future::Future;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 /// The longest wait for a connection.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest `?wait=`.
 const WAIT_MAX: Duration = Duration::from_secs(10 * 60);
-/// Shorter than the services keep idle connections (actix: 5 s), so that none is used as it is being closed.
+/// Shorter than the services keep idle connections (75 s), so that none is used as it is being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The largest body of an answer that is taken whole, in bytes.
 const WHOLE_MAX: u64 = 64 * 1024;
@@ -50,6 +52,8 @@ pub(crate) struct Asking<'request> {
     pub(crate) signature: &'request Signature,
     /// The longest wait for the head of an answer, once the request is sent.
     pub(crate) answer_timeout: Duration,
+    /// Cancelled when the gateway is to end: waits and streams end with it, everything else is brought to its end.
+    pub(crate) end: CancellationToken,
 }
 
 impl Proxy {
@@ -78,19 +82,30 @@ impl Proxy {
     ) -> Result<HttpResponse, ApiError> {
         let body = body::whole(request, payload, route).await?;
         let limit = answer_timeout(request.query_string(), asking.answer_timeout);
-        let answer = tokio::time::timeout(limit, self.ask_around(service, request, body, asking)).await;
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let waits = request.method().is_safe() && value(request.query_string(), "wait").is_some();
+        let asked = tokio::time::timeout(limit, self.ask_around(service, request, path, body.clone(), asking));
+        let answer = tokio::select! {
+            answer = asked => answer,
+            // Nothing is waited for any more: where it stands now is asked for instead.
+            () = asking.end.cancelled(), if waits => {
+                let path = without_patience(path);
+                tokio::time::timeout(limit, self.ask_around(service, request, &path, body, asking)).await
+            }
+        };
         match answer.unwrap_or(Err(NoAnswer::Late(limit))) {
-            Ok(answer) => Ok(relay(request, answer)),
+            Ok(answer) => Ok(relay(request, answer, &asking.end)),
             Err(no_answer) => Err(no_answer.of(service, request)),
         }
     }
 
-    /// Asks one replica after the other, once round, until one answers. Another one is asked only where the request was
-    /// surely not processed (no connection, another one leads) or changes nothing.
+    /// Asks one replica after the other for `path`, once round, until one answers. Another one is asked only where the
+    /// request was surely not processed (no connection, another one leads) or changes nothing.
     async fn ask_around(
         &self,
         service: &Service,
         request: &HttpRequest,
+        path: &str,
         body: Option<Bytes>,
         asking: &Asking<'_>,
     ) -> Result<Answer, NoAnswer> {
@@ -111,7 +126,7 @@ impl Proxy {
             let is_last = round.peek().is_none();
             // Headers are copied only where somebody else may still be asked.
             let mut call = if is_last { std::mem::take(&mut head) } else { head.clone() };
-            *call.uri_mut() = at(members.authority(position), request)?;
+            *call.uri_mut() = at(members.authority(position), path)?;
             match self.client.request(call.map(|()| Full::new(body.clone()))).await {
                 Ok(answer) => {
                     let is_away = answer.status() == hyper::StatusCode::SERVICE_UNAVAILABLE;
@@ -143,8 +158,7 @@ impl Proxy {
 }
 
 /// The same address at a member.
-fn at(member: &Authority, request: &HttpRequest) -> Result<Uri, NoAnswer> {
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+fn at(member: &Authority, path: &str) -> Result<Uri, NoAnswer> {
     let uri = Uri::builder().scheme("http").authority(member.clone()).path_and_query(path).build();
     uri.map_err(|error| NoAnswer::Broken(error.into()))
 }
@@ -221,14 +235,19 @@ pub(crate) async fn within<Answer>(
     }
 }
 
-/// An answer on its way back to the client, untouched but for headers of the hop.
-pub(crate) fn relay(request: &HttpRequest, answer: Answer) -> HttpResponse {
+/// An answer on its way back to the client, untouched but for headers of the hop. A stream that goes on as things happen
+/// ends with the gateway: whoever follows it asks another one for the rest.
+pub(crate) fn relay(request: &HttpRequest, answer: Answer, end: &CancellationToken) -> HttpResponse {
     let Answer { head, body } = answer;
     let status = StatusCode::from_u16(head.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = HttpResponse::build(status);
-    let mut may_pause = false;
+    let mut pauses = Pauses::Short;
     for (name, value) in headers::from_upstream(&head.headers) {
-        may_pause |= name == "content-type" && is_stream(value.as_bytes());
+        if name == "content-type" && value.as_bytes().starts_with(frames::MEDIA_TYPE.as_bytes()) {
+            pauses = Pauses::Any;
+        } else if name == "content-type" && is_stream(value.as_bytes()) {
+            pauses = Pauses::Until(end.clone());
+        }
         response.append_header((name, value));
     }
     if request.method() == actix_web::http::Method::HEAD {
@@ -238,8 +257,10 @@ pub(crate) fn relay(request: &HttpRequest, answer: Answer) -> HttpResponse {
         AnswerBody::Whole(body) => response.body(body),
         AnswerBody::Pieces(body) => {
             let follows = |pair: &str| pair.starts_with("follow") && !pair.ends_with("false");
-            may_pause |= request.query_string().split('&').any(follows);
-            body::relay(response, body, may_pause)
+            if request.query_string().split('&').any(follows) {
+                pauses = Pauses::Until(end.clone());
+            }
+            body::relay(response, body, pauses)
         }
     }
 }
@@ -253,13 +274,24 @@ fn is_stream(content_type: &[u8]) -> bool {
 
 /// How long the head of an answer may take: longer where the client asks the service to wait for something.
 fn answer_timeout(query: &str, usual: Duration) -> Duration {
-    let value = |name: &str| query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
-    if value("wait").is_none() {
+    if value(query, "wait").is_none() {
         return usual;
     }
-    let seconds = value("timeout").and_then(|(_, text)| text.trim_end_matches('s').parse::<f64>().ok());
+    let seconds = value(query, "timeout").and_then(|text| text.trim_end_matches('s').parse::<f64>().ok());
     let asked = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(WAIT_MAX);
     asked.min(WAIT_MAX) + usual
+}
+
+/// The first value of this parameter of a query.
+fn value<'query>(query: &'query str, name: &str) -> Option<&'query str> {
+    query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// The path of a wait with no time to wait.
+fn without_patience(path: &str) -> String {
+    let (address, query) = path.split_once('?').unwrap_or((path, ""));
+    let kept = query.split('&').filter(|pair| !pair.starts_with("timeout=")).chain(["timeout=0"]);
+    format!("{address}?{}", kept.collect::<Vec<_>>().join("&"))
 }
 
 /// Why a request brought no answer.
@@ -290,6 +322,17 @@ impl NoAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_that_is_ended_asks_for_the_present_state() {
+        for (path, expected) in [
+            ("/c/1?wait=ready&timeout=60", "/c/1?wait=ready&timeout=0"),
+            ("/c/1?timeout=60s&wait=ready&a=b", "/c/1?wait=ready&a=b&timeout=0"),
+            ("/c/1?wait=ready", "/c/1?wait=ready&timeout=0"),
+        ] {
+            assert_eq!(without_patience(path), expected);
+        }
+    }
 
     #[test]
     fn a_wait_is_granted_the_time_that_it_asks_for() {

@@ -1,5 +1,6 @@
 //! The listening side: what every request passes on its way in, and every answer on its way out.
 
+use crate::control::channel::look_at_silence;
 use crate::door;
 use crate::observe::Answered;
 use crate::pages;
@@ -14,8 +15,10 @@ use actix_web::http::header::{ALLOW, CONTENT_SECURITY_POLICY, HeaderMap, HeaderN
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, FromRequest, HttpMessage, HttpRequest, HttpResponse, HttpServer, ResponseError, web};
 use bigdata_chassis::Tasks;
+use bigdata_chassis::http::server::KEEP_ALIVE;
 use bigdata_chassis::http::{ApiError, Caller, Internal};
 use bigdata_chassis::secret::Token;
+use bigdata_chassis::tasks::ANSWERS_LIMIT;
 use bigdata_chassis::trace::{self, Cause, REQUEST_ID_HEADER};
 use bigdata_common::Principal;
 use bigdata_common::api::problem::ProblemCode;
@@ -38,6 +41,8 @@ pub(crate) fn serve(
     tasks: &Tasks,
 ) -> std::io::Result<SocketAddr> {
     let address = listener.local_addr()?;
+    // Accepted connections have it from the listener: a command ends with its caller, also where that ends with its machine.
+    look_at_silence(&listener)?;
     let token = web::Data::new(token.clone());
     let state = web::Data::new(state);
     keep_metrics_small(state.clone(), tasks);
@@ -56,7 +61,8 @@ pub(crate) fn serve(
     })
     .workers(workers.max(1))
     .disable_signals()
-    .shutdown_timeout(2)
+    .shutdown_timeout(ANSWERS_LIMIT.as_secs())
+    .keep_alive(KEEP_ALIVE)
     // A client that goes away ends its stream at once, not at the next event.
     .h1_allow_half_closed(false)
     .client_request_timeout(Duration::from_secs(10))
@@ -160,7 +166,8 @@ async fn answer(route: &'static Route, request: HttpRequest, payload: web::Paylo
     let cause = request.extensions().get::<Rc<Cause>>().cloned().ok_or_else(|| ApiError::internal("no request id"))?;
     let principal = principal(&request).await?;
     let signature = &state.signature;
-    let asking = Asking { principal: &principal, cause: &cause, signature, answer_timeout: state.answer_timeout };
+    let (answer_timeout, end) = (state.answer_timeout, state.tasks.token());
+    let asking = Asking { principal: &principal, cause: &cause, signature, answer_timeout, end };
     let mut response = match route.target {
         Target::Own(own) => return answer_own(own, &state, &request, &principal).await,
         Target::Node(path) => control::call(&state, route, path, &request, payload, &asking).await?,
@@ -206,6 +213,7 @@ async fn answer_own(
     }
     match own {
         Own::Invariants => admin::invariants(state, principal).await,
+        Own::Orphans => admin::orphans(state, principal).await,
         Own::Parked => admin::parked(state, principal).await,
         Own::Health => Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")),
         Own::Ready => Ok(readiness::answer(state).await),

@@ -2,9 +2,11 @@
 
 use crate::registry::Material;
 use crate::store::StoredOutput;
-use bigdata_common::api::cluster::NodeList;
+use bigdata_common::api::cluster::{NetworkView, NodeList, NodeView};
+use bigdata_common::blueprint::{Blueprint, Node};
+use bigdata_common::event::{Connect, EndpointRole};
 use bigdata_common::internal::Secrets;
-use bigdata_common::status::NodeStatus;
+use bigdata_common::status::{Health, NodeStatus};
 use bigdata_common::{ClusterDn, ClusterId, Name};
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -25,7 +27,7 @@ pub struct Document {
     pub product: Name,
     /// The product's version.
     pub version: Name,
-    /// The nodes in the template's order.
+    /// The nodes that are wanted now, in the template's order, and after them those that leave.
     pub nodes: IndexMap<Name, DocumentNode>,
     /// The services in the template's order.
     pub services: IndexMap<Name, DocumentService>,
@@ -48,8 +50,22 @@ pub struct DocumentNode {
     pub host: String,
     /// Where it stands.
     pub status: NodeStatus,
+    /// Which attempt this is, from 1; 0 before the first. Another one is another process on, perhaps, another machine.
+    pub attempt: u32,
+    /// What its health checks say; null: nothing yet, or none are declared.
+    pub passing: Option<bool>,
+    /// Set where it is not part of the cluster as it shall be: it is drained, and released then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
+    /// CPUs that it has, or has from its next start on; null where nothing describes it any more.
+    pub cpu: Option<f64>,
+    /// Memory in MiB, likewise.
+    pub mem: Option<u64>,
     /// Its disks by name.
     pub disks: IndexMap<Name, DocumentDisk>,
+    /// Its network interfaces by name.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub networks: IndexMap<Name, DocumentNetwork>,
     /// The services that it bears.
     pub services: Vec<Name>,
     /// The keys of the template that the platform does not know, late values filled in.
@@ -65,6 +81,15 @@ pub struct DocumentDisk {
     pub size: u64,
     /// Whether it outlives the node's attempts.
     pub persistent: bool,
+}
+
+/// A network interface of a node.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DocumentNetwork {
+    /// The pool that its address comes from.
+    pub networkname: String,
+    /// Its address; empty until the node is placed.
+    pub address: String,
 }
 
 /// A service.
@@ -83,30 +108,83 @@ pub struct DocumentEndpoint {
     pub role: String,
     /// The address.
     pub url: String,
+    /// How a client reaches it, where the script said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connect>,
+}
+
+/// One of the cluster's nodes: its name, what describes it, whether it leaves.
+pub(crate) struct Member<'a> {
+    pub(crate) name: &'a Name,
+    pub(crate) described: Option<(&'a Node, &'a Blueprint)>,
+    pub(crate) is_leaving: bool,
+}
+
+/// The nodes that are wanted, and those that leave. Pure. A cluster of which nothing is said node by node has those of its
+/// blueprint.
+pub(crate) fn members(material: &Material) -> Vec<Member<'_>> {
+    let Material { specification, state, others, .. } = material;
+    let own = &specification.blueprint;
+    let find = |revision: u32, name: &Name| {
+        let found = others.get(&revision).map(|other| &other.blueprint).filter(|_| revision != specification.revision);
+        let blueprint = found.unwrap_or(own);
+        blueprint.nodes.get(name).map(|node| (node, blueprint))
+    };
+    let anywhere = |name: &Name| others.keys().rev().find_map(|revision| find(*revision, name));
+    let is_present = |name: &Name| state.nodes.is_empty() || state.nodes.contains_key(name);
+    let present = own.nodes.keys().filter(|name| is_present(name) && !state.leaving.contains(name)).map(|name| {
+        let revision = state.nodes.get(name).map_or(specification.revision, |wish| wish.revision);
+        Member { name, described: find(revision, name), is_leaving: false }
+    });
+    let surplus =
+        state.nodes.iter().filter(|(name, _)| !own.nodes.contains_key(*name) && !state.leaving.contains(name));
+    let surplus = surplus.map(|(name, wish)| Member { name, described: find(wish.revision, name), is_leaving: true });
+    let leaving = state.leaving.iter().map(|name| Member {
+        name,
+        described: anywhere(name).or_else(|| find(specification.revision, name)),
+        is_leaving: true,
+    });
+    present.chain(surplus).chain(leaving).collect()
 }
 
 /// Makes the document.
 pub(crate) fn document(material: &Material, published: &[StoredOutput]) -> Document {
-    let Material { specification, secrets, nodes } = material;
+    let Material { specification, secrets, nodes, .. } = material;
     let dn = specification.cluster.dn();
     let blueprint = &specification.blueprint;
     let late = Late { secrets, nodes };
-    let node = |(name, described): (&Name, &bigdata_common::blueprint::Node)| {
+    let node = |member: Member<'_>| {
+        let Member { name, described, is_leaving } = member;
         let seen = nodes.nodes.iter().find(|seen| seen.name == *name);
         let disk = |disk: &bigdata_common::blueprint::Disk| DocumentDisk {
             destination: disk.destination.clone(),
             size: disk.size,
             persistent: disk.persistent,
         };
-        let bears = |service: &bigdata_common::blueprint::Service| service.nodes.contains(name);
+        let network = |network: &NetworkView| {
+            let NetworkView { name, networkname, address } = network.clone();
+            (name, DocumentNetwork { networkname, address })
+        };
+        let bears = |(_, service): &(&Name, &bigdata_common::blueprint::Service)| service.nodes.contains(name);
+        let services = described.map(|(_, blueprint)| blueprint.services.iter().filter(bears));
         let node = DocumentNode {
             address: seen.map(|seen| seen.address.clone()).unwrap_or_default(),
             ports: seen.map(|seen| seen.ports.clone()).unwrap_or_default(),
             host: seen.map(|seen| seen.host.clone()).unwrap_or_default(),
             status: seen.map_or(NodeStatus::Pending, |seen| seen.status),
-            disks: described.disks.iter().map(|(name, described)| (name.clone(), disk(described))).collect(),
-            services: blueprint.services.iter().filter(|(_, it)| bears(it)).map(|(name, _)| name.clone()).collect(),
-            properties: late.fill_map(&described.properties),
+            attempt: seen.map_or(0, |seen| seen.attempt),
+            passing: seen.and_then(passing),
+            leaving: is_leaving,
+            cpu: described.map(|(node, _)| node.cpu),
+            mem: described.map(|(node, _)| node.mem),
+            disks: described
+                .iter()
+                .flat_map(|(node, _)| &node.disks)
+                .map(|(name, described)| (name.clone(), disk(described)))
+                .collect(),
+            networks: seen.iter().flat_map(|seen| &seen.networks).map(network).collect(),
+            services: services.into_iter().flatten().map(|(name, _)| name.clone()).collect(),
+            properties: described.map(|(node, _)| late.fill_map(&node.properties)).unwrap_or_default(),
         };
         (name.clone(), node)
     };
@@ -114,8 +192,9 @@ pub(crate) fn document(material: &Material, published: &[StoredOutput]) -> Docum
     options.extend(secrets.0.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))));
     let (endpoints, outputs): (Vec<_>, Vec<_>) = published.iter().partition(|output| output.endpoint.is_some());
     let endpoint = |output: &StoredOutput| {
-        let role = output.endpoint.as_ref().map(|endpoint| endpoint.role.clone()).unwrap_or_default();
-        (output.key.clone(), DocumentEndpoint { role, url: output.value.clone() })
+        let EndpointRole { role, connect } =
+            output.endpoint.clone().unwrap_or(EndpointRole { role: String::new(), connect: None });
+        (output.key.clone(), DocumentEndpoint { role, url: output.value.clone(), connect })
     };
     Document {
         dn: dn.clone(),
@@ -124,7 +203,7 @@ pub(crate) fn document(material: &Material, published: &[StoredOutput]) -> Docum
         user: dn.user.clone(),
         product: dn.product.name.clone(),
         version: dn.product.version.clone(),
-        nodes: blueprint.nodes.iter().map(node).collect(),
+        nodes: members(material).into_iter().map(node).collect(),
         services: blueprint
             .services
             .iter()
@@ -136,6 +215,13 @@ pub(crate) fn document(material: &Material, published: &[StoredOutput]) -> Docum
         options,
         outputs: outputs.into_iter().map(|output| (output.key.clone(), output.value.clone())).collect(),
         endpoints: endpoints.into_iter().map(endpoint).collect(),
+    }
+}
+
+fn passing(seen: &NodeView) -> Option<bool> {
+    match seen.health {
+        Health::Unknown => None,
+        health => Some(health == Health::Healthy),
     }
 }
 

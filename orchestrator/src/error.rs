@@ -48,6 +48,9 @@ pub enum BuildError {
     /// The key for secret outputs.
     #[error(transparent)]
     Vault(#[from] bigdata_chassis::secret::VaultError),
+    /// The store for backups.
+    #[error(transparent)]
+    Backups(#[from] crate::backups::OpenError),
     /// The clients of other services.
     #[error("the HTTP client cannot be made")]
     Client(#[from] bigdata_chassis::http::ClientBuildError),

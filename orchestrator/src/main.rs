@@ -7,7 +7,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // This program is started again around every script.
     bigdata_sandbox::main_if_requested();
-    program::run("orchestrator", async |settings: Settings, start| {
+    let check = |settings: &Settings| settings.check().map_err(StartError::of);
+    program::run_checked("orchestrator", check, async |settings: Settings, start| {
         let deps = start.deps(&settings.listen, MIGRATIONS).await?;
         build(settings, deps).await.map_err(StartError::of)
     })

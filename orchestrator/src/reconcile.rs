@@ -4,9 +4,10 @@ use crate::plan::{Driven, KnownRun, Phase, Step, plan};
 use crate::registry::Registry;
 use crate::run::Drive;
 use crate::service::Context;
-use crate::store::{Claim, Lease, StoreError, StoredRun};
+use crate::store::{self, Claim, Lease, StoreError, StoredRun};
 use bigdata_chassis::http::ClientError;
 use bigdata_chassis::messaging::consumer::{HandleError, Handler};
+use bigdata_chassis::trace::{self, Cause};
 use bigdata_common::event::Envelope;
 use bigdata_common::internal::ClusterState;
 use bigdata_common::{ClusterId, RunId};
@@ -106,7 +107,7 @@ async fn sweep(context: &Context) -> Result<(), ReconcileError> {
     let mut unfinished: BTreeSet<ClusterId> = context.store.unfinished().await?.into_iter().collect();
     let states = every_cluster(&context.registry).await?.into_iter();
     let mut wanted: Vec<(ClusterId, Option<ClusterState>)> = states
-        .filter(|state| unfinished.remove(&state.cluster) || state.run.is_some())
+        .filter(|state| unfinished.remove(&state.cluster) || state.run.is_some() || !state.side_runs.is_empty())
         .map(|state| (state.cluster.clone(), Some(state)))
         .collect();
     // The registry no longer lists these.
@@ -150,8 +151,8 @@ async fn reconcile(context: &Context, cluster: &ClusterId) -> Result<(), Reconci
 async fn act(context: &Context, cluster: &ClusterId, mut state: Option<ClusterState>) -> Result<(), ReconcileError> {
     loop {
         let runs = context.store.runs_of(cluster).await?;
-        let lease = context.store.lease(cluster).await?;
-        let known: Vec<KnownRun> = runs.iter().map(|run| known(context, run, lease.as_ref())).collect();
+        let leases = context.store.leases(cluster).await?;
+        let known: Vec<KnownRun> = runs.iter().map(|run| known(context, run, &leases)).collect();
         let mut steps = plan(state.as_ref(), &known, context.store.clock.now());
         if steps.iter().any(|step| matches!(step, Step::Cancel(_))) {
             // Another replica may have begun a run since the state was read: only what is unwanted still is cancelled.
@@ -161,13 +162,17 @@ async fn act(context: &Context, cluster: &ClusterId, mut state: Option<ClusterSt
         let mut created = false;
         for step in steps {
             match (step, &state) {
-                (Step::Create(request), Some(state)) => {
-                    context.store.create_run(state, &request).await?;
+                (Step::Create { request, is_side }, Some(state)) => {
+                    context.store.create_run(state, &request, is_side).await?;
                     created = true;
                 }
                 // The plan creates nothing for a cluster that is not there.
-                (Step::Create(_), None) => {}
-                (Step::Drive(id), _) => drive(context, find(&runs, id), lease.as_ref()).await?,
+                (Step::Create { .. }, None) => {}
+                (Step::Drive(id), state) => {
+                    let run = find(&runs, id);
+                    let cause = run.map(|run| cause(state.as_ref(), run)).unwrap_or_default();
+                    drive(context, run, &leases, cause).await?;
+                }
                 (Step::Cancel(id), _) => cancel(context, id).await?,
                 (Step::SayAgain(id), _) => {
                     let run = find(&runs, id);
@@ -183,11 +188,18 @@ async fn act(context: &Context, cluster: &ClusterId, mut state: Option<ClusterSt
     }
 }
 
+/// The request behind a run, as long as the registry wants it.
+fn cause(state: Option<&ClusterState>, run: &StoredRun) -> Cause {
+    let wanted = state.into_iter().flat_map(|state| state.run.iter().chain(&state.side_runs));
+    let origin = wanted.filter(|wanted| wanted.operation == run.run.operation).find_map(|wanted| wanted.origin.clone());
+    origin.map(Cause::from).unwrap_or_default()
+}
+
 fn find(runs: &[StoredRun], id: RunId) -> Option<&StoredRun> {
     runs.iter().find(|run| run.run.run == id)
 }
 
-fn known(context: &Context, run: &StoredRun, lease: Option<&Lease>) -> KnownRun {
+fn known(context: &Context, run: &StoredRun, leases: &[Lease]) -> KnownRun {
     let id = run.run.run;
     let is_here = || context.active.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id);
     let is_claimed = |lease: &&Lease| {
@@ -196,10 +208,18 @@ fn known(context: &Context, run: &StoredRun, lease: Option<&Lease>) -> KnownRun 
     let phase = match &run.result {
         Some(result) => Phase::Ended { result: result.clone(), said_at: run.said_at },
         None if is_here() => Phase::Unfinished { driven: Driven::Here },
-        None if lease.filter(is_claimed).is_some() => Phase::Unfinished { driven: Driven::Elsewhere },
+        None if leases.iter().any(|lease| is_claimed(&lease)) => Phase::Unfinished { driven: Driven::Elsewhere },
         None => Phase::Unfinished { driven: Driven::Nobody },
     };
-    KnownRun { id, operation: run.run.operation, action: run.run.action.clone(), generation: run.run.generation, phase }
+    KnownRun {
+        id,
+        operation: run.run.operation,
+        action: run.run.action.clone(),
+        generation: run.run.generation,
+        step: run.run.step,
+        is_side: run.is_side,
+        phase,
+    }
 }
 
 async fn cancel(context: &Context, id: RunId) -> Result<(), StoreError> {
@@ -209,23 +229,31 @@ async fn cancel(context: &Context, id: RunId) -> Result<(), StoreError> {
     context.store.want_cancel(id).await
 }
 
-/// Claims a run, and drives it in the background, if there is a place and nobody else has its cluster.
-async fn drive(context: &Context, run: Option<&StoredRun>, lease: Option<&Lease>) -> Result<(), ReconcileError> {
+/// Claims a run, and drives it in the background, if there is a place and nobody else has claimed it.
+async fn drive(
+    context: &Context,
+    run: Option<&StoredRun>,
+    leases: &[Lease],
+    cause: Cause,
+) -> Result<(), ReconcileError> {
     let Some(run) = run else { return Ok(()) };
     if context.tasks.token().is_cancelled() {
         return Ok(());
     }
     // Without a place the run waits: whoever leaves one looks for it.
-    let Some(slot) = context.slots.take() else { return Ok(()) };
+    let Some(slot) = context.slots.take(run.is_side) else { return Ok(()) };
+    let key = store::key(&run.cluster, run.run.run, run.is_side);
+    let lease = leases.iter().find(|lease| lease.claim_key == key);
     let gone = lease.map(|lease| lease.owner.as_str()).filter(|owner| context.owner.knows_as_gone(owner));
     let owner = context.owner.new_claim();
     let id = run.run.run;
     let claimed_at = tokio::time::Instant::now();
     let lease_ms = context.settings.lease_ms;
-    if !context.store.claim(&run.cluster, id, &owner, lease_ms, gone.unwrap_or_default()).await? {
+    if !context.store.claim(&key, id, &owner, lease_ms, gone.unwrap_or_default()).await? {
         return Ok(());
     }
-    let claim = Claim { cluster: run.cluster.clone(), revision: run.revision, run: run.run.clone(), owner };
+    let (cluster, is_side) = (run.cluster.clone(), run.is_side);
+    let claim = Claim { cluster, revision: run.revision, run: run.run.clone(), is_side, owner };
     // Another replica may have made an attempt, or come to its end, since the run was read.
     let runs = context.store.runs_of(&run.cluster).await?;
     let Some(stored) = find(&runs, id).filter(|run| run.result.is_none()).cloned() else {
@@ -237,8 +265,10 @@ async fn drive(context: &Context, run: Option<&StoredRun>, lease: Option<&Lease>
     let cluster = run.cluster.clone();
     let drive = Drive { context: context.clone(), stored, claim, claimed_at, slot, cancel };
     let context_after = context.clone();
+    let (request_id, trace_id) = (&cause.request_id, cause.trace_id());
+    let span = tracing::info_span!("run", cluster.id = %cluster, run.id = %id, request_id, trace_id);
     context.tasks.spawn("script run", async move {
-        let is_over = drive.run().await;
+        let is_over = trace::within_span(cause, span, drive.run()).await;
         context_after.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         if is_over {
             look_further(&context_after, cluster).await;

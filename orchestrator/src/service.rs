@@ -1,5 +1,6 @@
 //! Builds the service.
 
+use crate::backups::{self, Place};
 use crate::logs::{self, Signals};
 use crate::outputs;
 use crate::registry::Registry;
@@ -41,6 +42,8 @@ pub(crate) struct Context {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
     pub(crate) gateway: InternalClient,
+    /// Where backups are; None where the settings name no place.
+    pub(crate) backups: Option<Place>,
     pub(crate) tasks: Tasks,
     pub(crate) signals: Signals,
     pub(crate) slots: Slots,
@@ -74,6 +77,7 @@ pub async fn build(settings: Settings, deps: Deps) -> Result<Service, BuildError
         store: Store { db: deps.db.clone(), clock: deps.clock.clone(), vault },
         registry: Registry(InternalClient::new(settings.registry.clone(), deps.internal_token.clone())?),
         gateway: InternalClient::new(settings.gateway.clone(), deps.internal_token.clone())?,
+        backups: Place::open(&settings)?,
         tasks: deps.tasks.clone(),
         signals: Signals::default(),
         slots: Slots::new(settings.concurrency),
@@ -95,6 +99,7 @@ pub async fn build(settings: Settings, deps: Deps) -> Result<Service, BuildError
                 &format!("{PREFIX}/clusters/{{user}}/{{product}}/{{version}}/{{number}}/logs"),
                 web::get().to(logs::show),
             )
+            .route(&format!("{PREFIX}/operations/{{id}}/logs"), web::get().to(logs::show_operation))
             .route("/internal/v1/clusters/{id}/outputs", web::get().to(outputs::list))
             .route("/internal/v1/invariants", web::get().to(invariants::show));
     };
@@ -103,6 +108,7 @@ pub async fn build(settings: Settings, deps: Deps) -> Result<Service, BuildError
     let kinds = subscriptions::ORCHESTRATOR;
     consumer::spawn("orchestrator", kinds, &deps.bus, deps.db, deps.clock, &deps.tasks, handler).await?;
     deps.tasks.spawn("run reconciliation", reconcile::forever(context.clone()));
+    deps.tasks.spawn("backups", backups::forever(context.clone()));
     deps.tasks.spawn("log retention", retention::forever(context));
     Ok(Service { address })
 }

@@ -1,5 +1,6 @@
 //! Settings of the service.
 
+use crate::backups::{OpenError, Place};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -34,8 +35,30 @@ pub struct Settings {
     pub log_retention_ms: u64,
     /// How many of the newest lines of a cluster's log are kept.
     pub log_lines_max: u64,
+    /// Where backups are stored, the same for every replica: a directory's absolute path (or `file://` and it), or
+    /// `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` (Google), `az://` or `abfs://CONTAINER/PREFIX` (Azure). None: there are no
+    /// backups.
+    pub backups_url: Option<String>,
+    /// The address of a bucket that is not its maker's own (`https://s3.example.org`).
+    pub backups_endpoint: Option<String>,
+    /// The region of a bucket of `s3://`. What is not set here is read from the usual variables: `AWS_*`, `GOOGLE_*`, `AZURE_*`.
+    pub backups_region: Option<String>,
+    /// The name of the key that opens the bucket; of Azure the storage account. Google needs none.
+    pub backups_access_key: Option<String>,
+    /// A file that holds the secret that belongs to it; of Google a service account's key as JSON.
+    pub backups_secret_key_file: Option<PathBuf>,
     /// Bounds on each script.
     pub limits: Limits,
+}
+
+impl Settings {
+    /// Whether the service could use them, as far as that can be said without making or asking anything.
+    ///
+    /// # Errors
+    /// What is wrong with the store for backups, with the setting's name.
+    pub fn check(&self) -> Result<(), OpenError> {
+        Place::check(self)
+    }
 }
 
 /// Bounds on one run of a script.
@@ -75,6 +98,11 @@ impl Default for Settings {
             lease_ms: 15_000,
             log_retention_ms: 30 * 24 * 60 * 60 * 1000,
             log_lines_max: 500_000,
+            backups_url: None,
+            backups_endpoint: None,
+            backups_region: None,
+            backups_access_key: None,
+            backups_secret_key_file: None,
             limits: Limits::default(),
         }
     }

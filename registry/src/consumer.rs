@@ -1,13 +1,16 @@
 //! Facts from the framework and the orchestrator.
 
+use crate::backups;
 use crate::cluster::course::Course;
 use crate::cluster::{steps, words};
-use crate::lifecycle::{Ended, Fact};
+use crate::lifecycle::work::Work;
+use crate::lifecycle::{Ended, Fact, OperationEnd, State};
 use crate::registry::Registry;
 use crate::store;
 use crate::store::met::Met;
 use bigdata_chassis::messaging::consumer::{HandleError, Handler};
 use bigdata_common::EventId;
+use bigdata_common::api::operation::OperationView;
 use bigdata_common::event::{Envelope, Event, NodeFact, Output, RunRef, RunResult};
 use bigdata_common::internal::NodeObservation;
 use bigdata_common::status::NodeStatus;
@@ -56,17 +59,30 @@ async fn take(course: &mut Course<'_>, envelope: &Envelope) -> Result<(), sqlx::
         | Event::NodeHealth(fact)
         | Event::NodeUnreachable(fact)
         | Event::NodeEnded(fact) => node(course, fact).await,
+        Event::NodeReleased { generation, .. } if *generation != course.cluster.generation => Ok(()),
+        Event::NodeReleased { node, sequence, leftovers, .. } => course.released(node, *sequence, leftovers).await,
+        Event::BackupStored(backup) => backups::stored(course, backup).await,
+        Event::BackupRemoved { backup } => {
+            let now = course.now();
+            store::backups::forget(course.tx(), *backup, now).await
+        }
         Event::ClusterReleased { generation, .. } if *generation != course.cluster.generation => Ok(()),
+        // It is told until it was heard, and may come again when the cluster is long gone.
+        Event::ClusterReleased { .. } if !course.cluster.state.awaits_release() => Ok(()),
         Event::ClusterReleased { leftovers, .. } => {
             course.log("placement", None, "every node has ended and every lease is free".to_owned());
             course.apply(Fact::Released(leftovers.clone())).await
         }
         Event::RunStarted(run) => run_started(course, run).await,
         Event::RunProgress { run, percent, message } => {
-            if !is_wanted(course, run) {
-                return Ok(());
+            let tell = |operation: &mut OperationView| steps::tell(operation, Some(*percent), Some(message.clone()));
+            if course.is_wanted(run) {
+                course.change_operation(tell).await
+            } else if course.is_beside(run) {
+                course.change(run.operation, tell).await
+            } else {
+                Ok(())
             }
-            course.change_operation(|operation| steps::tell(operation, Some(*percent), Some(message.clone()))).await
         }
         Event::RunOutput { run, output } => run_output(course, envelope.id, run, output).await,
         Event::RunEnded { run, result } => run_ended(course, run, result).await,
@@ -81,7 +97,8 @@ async fn take(course: &mut Course<'_>, envelope: &Envelope) -> Result<(), sqlx::
 }
 
 async fn placement(course: &mut Course<'_>, generation: u32, reasons: &[String]) -> Result<(), sqlx::Error> {
-    if generation != course.cluster.generation || !course.cluster.state.status().is_launching() {
+    let waits = course.cluster.work().is_some_and(Work::waits);
+    if generation != course.cluster.generation || !(waits || course.cluster.state.status().is_launching()) {
         return Ok(());
     }
     course.apply(Fact::PlacementBegan).await?;
@@ -129,25 +146,21 @@ fn node_words(was: NodeStatus, before: Option<&NodeObservation>, now: &NodeObser
         return Some(match now.passing {
             Some(true) => "passes its health checks".to_owned(),
             Some(false) => format!("does not pass its health checks{reason}"),
-            None => "its health is not known".to_owned(),
+            None => format!("its health is not known{reason}"),
         });
     }
     (before.restarts != now.restarts).then(|| format!("was started again in place, restart {}{reason}", now.restarts))
 }
 
-/// Whether the run is the one that is wanted now; facts about any other are stale.
-fn is_wanted(course: &Course<'_>, run: &RunRef) -> bool {
-    let cluster = &course.cluster;
-    run.generation == cluster.generation
-        && cluster.run.as_ref().is_some_and(|wanted| wanted.operation == run.operation && wanted.action == run.action)
-}
-
 async fn run_started(course: &mut Course<'_>, run: &RunRef) -> Result<(), sqlx::Error> {
-    if !is_wanted(course, run) {
+    let (wanted, beside) = (course.is_wanted(run), course.is_beside(run));
+    if !wanted && !beside {
         return Ok(());
     }
-    course.log("run", None, format!("the script's action {} began, attempt {}", run.action, run.attempt));
-    if run.action == "start" { course.apply(Fact::RunStarted).await } else { Ok(()) }
+    if !course.is_quiet(run.operation) {
+        course.log("run", None, format!("the script's action {} began, attempt {}", run.action, run.attempt));
+    }
+    if wanted && run.action == "start" { course.apply(Fact::RunStarted).await } else { Ok(()) }
 }
 
 async fn run_output(course: &mut Course<'_>, event: EventId, run: &RunRef, output: &Output) -> Result<(), sqlx::Error> {
@@ -163,21 +176,45 @@ async fn run_output(course: &mut Course<'_>, event: EventId, run: &RunRef, outpu
 }
 
 async fn run_ended(course: &mut Course<'_>, run: &RunRef, result: &RunResult) -> Result<(), sqlx::Error> {
-    if !is_wanted(course, run) {
+    let beside = course.is_beside(run);
+    if !beside && !course.is_wanted(run) {
         return Ok(());
     }
     let (words, ended) = match result {
         RunResult::Succeeded {} => ("succeeded".to_owned(), Ended::Well),
-        RunResult::Absent {} => {
-            ("does not exist".to_owned(), Ended::Badly(format!("the script has no action {}", run.action)))
-        }
+        RunResult::Absent {} => ("does not exist".to_owned(), absent(course, run)),
         RunResult::Failed { reason } => (format!("failed: {reason}"), Ended::Badly(reason.clone())),
         RunResult::Cancelled {} => ("was ended".to_owned(), Ended::Badly("the run of the script was ended".to_owned())),
     };
-    course.log("run", None, format!("the script's action {} {words}", run.action));
-    match run.action.as_str() {
-        "start" => course.apply(Fact::RunEnded(ended)).await,
-        "destroy" => course.apply(Fact::DestroyRunEnded).await,
-        _ => Ok(()),
+    if !course.is_quiet(run.operation) {
+        course.log("run", None, format!("the script's action {} {words}", run.action));
+    }
+    if beside {
+        let end = match ended {
+            Ended::Well | Ended::Absent => OperationEnd::Succeeded,
+            Ended::Badly(reason) => OperationEnd::Failed(reason),
+        };
+        return course.end_beside(run.operation, end).await;
+    }
+    match course.cluster.state {
+        State::Destroying { .. } => course.apply(Fact::DestroyRunEnded).await,
+        State::Registered
+        | State::Scheduling
+        | State::Scheduled
+        | State::Configuring
+        | State::Configured
+        | State::Ready { .. }
+        | State::Failed { .. }
+        | State::Destroyed { .. } => course.apply(Fact::RunEnded(ended)).await,
+    }
+}
+
+/// A script need not have what the platform calls by itself.
+fn absent(course: &Course<'_>, run: &RunRef) -> Ended {
+    let cluster = &course.cluster;
+    let known = cluster.run.iter().chain(&cluster.side_runs).find(|wanted| wanted.operation == run.operation);
+    match known {
+        Some(wanted) if !wanted.required => Ended::Absent,
+        Some(_) | None => Ended::Badly(format!("the script has no action {}", run.action)),
     }
 }

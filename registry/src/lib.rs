@@ -6,11 +6,17 @@
 //!
 //! **Invariant:** everything that one request or event changes is changed in one transaction, its events among it.
 
+pub mod actions;
+mod backups;
 pub mod blueprint;
+pub mod change;
 mod changes;
 pub mod cluster;
+mod connect;
 mod consumer;
+pub mod duration;
 mod http;
+mod idempotency;
 pub mod invariants;
 mod launch;
 pub mod lifecycle;

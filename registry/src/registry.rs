@@ -4,11 +4,12 @@ use crate::changes::Changes;
 use crate::template::Renderer;
 use crate::{BuildError, Settings, store};
 use bigdata_chassis::secret::Vault;
-use bigdata_chassis::{Clock, Db, Deps};
+use bigdata_chassis::{Clock, Db, Deps, Readiness};
 use bigdata_common::ClusterId;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::PoisonError;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -26,12 +27,17 @@ pub(crate) struct Registry {
     pub(crate) id: Uuid,
     /// Cancelled when the process ends: streams end with it.
     pub(crate) end: CancellationToken,
+    /// What this process waits for.
+    pub(crate) readiness: Readiness,
     pub(crate) changes: Changes,
     /// Clusters that could not be read, each of which the log has named.
     unreadable: std::sync::Mutex<BTreeSet<String>>,
     /// Held by a launch that renders while it holds its number.
     pub(crate) holding: Mutex<()>,
     lanes: Vec<Mutex<()>>,
+    /// Where the service's connections are served: what talks to the database at length is faster there than on the
+    /// threads of its HTTP server.
+    pub(crate) runtime: Handle,
 }
 
 impl Registry {
@@ -48,9 +54,11 @@ impl Registry {
             settings: settings.clone(),
             id: store::identity::registry_id(&deps.db).await?,
             end: deps.tasks.token(),
+            readiness: deps.tasks.readiness().clone(),
             changes: Changes::new(),
             unreadable: std::sync::Mutex::default(),
             holding: Mutex::new(()),
+            runtime: Handle::current(),
             lanes: (0..LAUNCH_LANES).map(|_| Mutex::new(())).collect(),
         })
     }

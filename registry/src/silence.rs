@@ -34,7 +34,8 @@ async fn tell_of(registry: &Registry, id: &ClusterId) -> Result<(), sqlx::Error>
     let now = registry.clock.now();
     let nodes = store::nodes::all_in(&mut tx, id).await?;
     // Another replica may have been faster.
-    let turned: Vec<&NodeRow> = nodes.iter().filter(|node| node.silent != node.silent_seconds(now).is_some()).collect();
+    let turned: Vec<&NodeRow> =
+        nodes.iter().filter(|node| !node.leaving && node.silent != node.silent_seconds(now).is_some()).collect();
     if turned.is_empty() || !matches!(cluster.state, State::Ready { .. }) {
         return Ok(());
     }

@@ -71,9 +71,10 @@ async fn pass_limit(registry: &Registry, id: &ClusterId) -> Result<(), sqlx::Err
     let mut tx = registry.db.begin().await?;
     let Some(cluster) = store::clusters::lock(&mut tx, id).await? else { return Ok(()) };
     // Something may have happened between the look and the lock.
-    if cluster.deadline_at.is_none_or(|deadline| deadline > now) {
+    if cluster.due_at().is_none_or(|due| due > now) {
         return Ok(());
     }
+    let is_over = cluster.deadline_at.is_some_and(|deadline| deadline <= now);
     let nodes = store::nodes::all_in(&mut tx, id).await?;
     let fact = match cluster.state {
         State::Failed { .. } => Fact::KeepExpired,
@@ -87,9 +88,12 @@ async fn pass_limit(registry: &Registry, id: &ClusterId) -> Result<(), sqlx::Err
         | State::Destroyed { .. } => Fact::DeadlinePassed(missing(&cluster.waiting, &nodes)),
     };
     let mut course = Course::new(&mut tx, cluster, now);
-    // Whatever follows, this limit has been looked at.
-    course.cluster.deadline_at = None;
-    course.apply(fact).await?;
+    if is_over {
+        // Whatever follows, this limit has been looked at.
+        course.cluster.deadline_at = None;
+        course.apply(fact).await?;
+    }
+    course.tick().await?;
     course.store().await?;
     tx.commit().await?;
     registry.changed(id);
@@ -101,7 +105,7 @@ fn missing(waiting: &[String], nodes: &[NodeRow]) -> Option<String> {
     if !waiting.is_empty() {
         return Some(waiting.join("; "));
     }
-    let troubled = nodes.iter().filter(|node| !node.serves());
+    let troubled = nodes.iter().filter(|node| !(node.leaving || (node.runs() && node.serves())));
     let lines = troubled.map(|node| (node.name.as_str(), words::trouble(node.status, node.passing, node.said())));
     let mut named = words::together(lines, " ");
     if named.len() > REASONS_MAX {

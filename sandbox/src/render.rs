@@ -1,8 +1,6 @@
 //! Restrictions that a process puts on itself in place of being started by a sandbox: `PROGRAM __render`.
 
-use std::time::Duration;
-
-use nix::{sys::prctl, unistd::alarm};
+use nix::sys::prctl;
 
 use crate::{
     Error, Limits,
@@ -18,24 +16,18 @@ pub struct RenderLimits {
     pub cpu_seconds: u64,
     /// The main thread's stack, in bytes; 32 MiB.
     pub stack_bytes: u64,
-    /// Until SIGALRM ends the process, rounded up to seconds; 3 s.
-    pub wall_clock: Duration,
 }
 
 impl Default for RenderLimits {
     fn default() -> Self {
-        Self {
-            address_space_bytes: 384 << 20,
-            cpu_seconds: 1,
-            stack_bytes: 32 << 20,
-            wall_clock: Duration::from_secs(3),
-        }
+        Self { address_space_bytes: 384 << 20, cpu_seconds: 1, stack_bytes: 32 << 20 }
     }
 }
 
 /// Gives up everything but computing, reading and writing what is open: no file can be opened, no socket made, no
-/// program or process started, no memory, time or stack used beyond the limits. To be called before any input is read, in a
-/// process without threads; threads may be started afterwards. What this kernel does not know is returned, each with its reason;
+/// program or process started, no memory, CPU time or stack used beyond the limits. How long it waits for input, or for a
+/// reader, is bounded by who started it, and by their end. To be called before any input is read, in a process without
+/// threads; threads may be started afterwards. What this kernel does not know is returned, each with its reason;
 /// the limits on memory and time always hold.
 pub fn restrict_self(limits: &RenderLimits) -> Result<Vec<String>, Error> {
     let mut not_applied = Vec::new();
@@ -47,8 +39,6 @@ pub fn restrict_self(limits: &RenderLimits) -> Result<Vec<String>, Error> {
         stack_bytes: Some(limits.stack_bytes),
         ..Limits::default()
     };
-    let whole_seconds = limits.wall_clock.as_millis().div_ceil(1000).max(1);
-    alarm::set(u32::try_from(whole_seconds).unwrap_or(u32::MAX));
     prctl::set_dumpable(false).map_err(|error| Error::system("cannot refuse to be traced", error))?;
     prctl::set_no_new_privs().map_err(|error| Error::system("cannot give up new privileges", error))?;
     if !matches!(landlock::deny_all()?, ::landlock::LandlockStatus::Available { .. }) {

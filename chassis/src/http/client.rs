@@ -19,6 +19,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How long a connection is kept on which nothing is asked: less than the services keep theirs. A request on one that is just
+/// being closed would be taken for one that may have been processed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Why a call brought no answer of the type wanted.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -93,6 +97,7 @@ impl InternalClient {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
             .build()?;
         Ok(Self { http, members, token, principal: None })
@@ -101,6 +106,11 @@ impl InternalClient {
     /// The same client on behalf of a principal.
     pub fn on_behalf_of(&self, principal: &Principal) -> Self {
         Self { principal: Some(principal.clone()), ..self.clone() }
+    }
+
+    /// A client of each replica alone, for what one of them says of itself.
+    pub fn replicas(&self) -> impl Iterator<Item = Self> {
+        self.members.alone().map(|member| Self { members: Arc::new(member), ..self.clone() })
     }
 
     /// The base URL of the replica that is asked first now.
@@ -197,7 +207,8 @@ impl InternalClient {
                     return Ok(response);
                 }
                 (Err(error), another) => {
-                    if error.is_connect() {
+                    // One that stands still takes connections, and holds up whoever it is asked for next.
+                    if error.is_connect() || error.is_timeout() {
                         self.members.refused(position, Instant::now());
                     }
                     let may_go_on = error.is_connect() || (is_safe && !error.is_timeout());

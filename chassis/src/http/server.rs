@@ -2,6 +2,7 @@
 
 use super::ApiError;
 use crate::secret::Token;
+use crate::tasks::ANSWERS_LIMIT;
 use crate::{Readiness, Tasks, measures};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
@@ -11,12 +12,17 @@ use std::time::Duration;
 
 /// The largest body that services take, in bytes.
 pub const BODY_MAX: usize = 1024 * 1024;
+/// How long a server keeps a connection on which nothing is asked. Longer than any client of ours keeps one: who closes first must
+/// not be the one that may be sent a request at that very moment.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// Serves `routes` on `listener` until the tasks end; answers from when this returns.
+/// Serves `routes` on `listener` until the tasks end; answers from when this returns. Requests that are under way then have
+/// [`ANSWERS_LIMIT`] to be answered; connections on which nothing is asked are closed.
 ///
-/// `/health` answers 200 while the process lives, `/ready` while it waits for nothing, else 503 with what it waits for,
-/// and `/metrics` in Prometheus's text format where the process keeps its measures. Unknown routes and methods are answered by problems. Routes find the
-/// internal token in their data ([`super::Internal`], [`super::Caller`]).
+/// `/health` answers 200 while the process lives, `/ready` while it takes requests, else 503, both with what it waits for
+/// ([`Readiness`]), and `/metrics` in Prometheus's text format where the process keeps its measures. Unknown routes and
+/// methods are answered by problems. Routes find the internal token in their data ([`super::Internal`],
+/// [`super::Caller`]).
 ///
 /// # Errors
 /// When the server cannot use the listener.
@@ -47,7 +53,8 @@ pub fn serve(
     .disable_signals()
     // A reader that has gone is noticed at once, not at the next write of its stream.
     .h1_allow_half_closed(false)
-    .shutdown_timeout(2)
+    .keep_alive(KEEP_ALIVE)
+    .shutdown_timeout(ANSWERS_LIMIT.as_secs())
     .client_request_timeout(Duration::from_secs(10))
     .listen(listener)?
     .run();
@@ -71,12 +78,12 @@ async fn health() -> &'static str {
 }
 
 async fn ready(readiness: web::Data<Readiness>) -> HttpResponse {
-    let awaited = readiness.awaited();
-    let mut response = if awaited.is_empty() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    if !awaited.is_empty() {
+    let ready = readiness.takes_requests();
+    let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    if !ready {
         response.insert_header(("retry-after", "1"));
     }
-    response.json(serde_json::json!({"ready": awaited.is_empty(), "waits_for": awaited}))
+    response.json(serde_json::json!({"ready": ready, "waits_for": readiness.awaited()}))
 }
 
 async fn metrics(request: HttpRequest) -> Result<HttpResponse, ApiError> {

@@ -150,7 +150,7 @@ pub struct Members {
 struct Member {
     authority: Authority,
     base: String,
-    /// Connections that it has refused in a row.
+    /// Connections that it has refused, or not answered on, in a row.
     refusals: AtomicU32,
     /// Until when it is left alone, in milliseconds since `began`.
     down_until: AtomicU64,
@@ -185,6 +185,11 @@ impl Members {
         &self.members[position].authority
     }
 
+    /// Each member by itself; nothing is known of it yet.
+    pub(super) fn alone(&self) -> impl Iterator<Item = Members> {
+        self.members.iter().map(|member| Upstreams(vec![member.authority.clone()]).into())
+    }
+
     /// The positions of all members in the order in which one request asks them: the preferred one and those behind it,
     /// then those that are left alone now.
     pub fn round(&self, now: Instant) -> Vec<usize> {
@@ -213,7 +218,7 @@ impl Members {
         }
     }
 
-    /// The member took no connection.
+    /// The member took no connection, or did not answer in time.
     pub fn refused(&self, position: usize, now: Instant) {
         let member = &self.members[position];
         let now = self.millis(now);

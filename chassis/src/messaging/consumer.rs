@@ -196,8 +196,16 @@ fn is_tried_again(error: &HandleError, failures: u32) -> bool {
 /// One try, within `limit`.
 async fn tried(handler: &dyn Handler, envelope: &Envelope, limit: Duration) -> Result<(), HandleError> {
     let late = || HandleError::Retry(format!("its handler took longer than {} s", limit.as_secs_f32()));
-    let cause = Cause { request_id: None, traceparent: envelope.traceparent.clone() };
-    let handling = trace::within(cause, handler.handle(envelope));
+    let cause = Cause { request_id: envelope.request_id.clone(), traceparent: envelope.traceparent.clone() };
+    let span = tracing::info_span!(
+        "event",
+        event.id = %envelope.id,
+        kind = envelope.event.kind(),
+        cluster.id = %envelope.cluster_id,
+        request_id = cause.request_id,
+        trace_id = cause.trace_id(),
+    );
+    let handling = trace::within_span(cause, span, handler.handle(envelope));
     tokio::time::timeout(limit, handling).await.unwrap_or_else(|_| Err(late()))
 }
 
@@ -228,17 +236,79 @@ mod tests {
         assert!(!is_tried_again(&HandleError::Poison("no event".to_owned()), 0));
     }
 
+    /// Says something, and tells what caused it.
+    struct Says(std::sync::Mutex<Option<Cause>>);
+
+    #[async_trait::async_trait]
+    impl Handler for Says {
+        async fn handle(&self, _: &Envelope) -> Result<(), HandleError> {
+            *self.0.lock().unwrap() = Some(Cause::current());
+            tracing::info!("it is handled");
+            Ok(())
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[tokio::test]
-    async fn a_handler_that_hangs_is_tried_again() {
-        let envelope = Envelope {
+    async fn what_a_handler_says_names_the_request_behind_its_event() {
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned();
+        let envelope = Envelope { request_id: Some("r-7".to_owned()), traceparent: Some(trace), ..envelope() };
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        let says = Says(std::sync::Mutex::default());
+        let _logs = tracing::subscriber::set_default(subscriber);
+        tried(&says, &envelope, HANDLE_LIMIT).await.unwrap();
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+        let expected = serde_json::json!({
+            "name": "event",
+            "event.id": envelope.id.to_string(),
+            "kind": "cluster.registered.v1",
+            "cluster.id": envelope.cluster_id.to_string(),
+            "request_id": "r-7",
+            "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        });
+        assert_eq!(line["span"], expected, "{text}");
+        let cause = says.0.lock().unwrap().take().unwrap();
+        assert_eq!((cause.request_id, cause.traceparent), (envelope.request_id, envelope.traceparent));
+    }
+
+    #[test]
+    fn an_event_of_a_former_version_has_no_request() {
+        let mut json = serde_json::to_value(envelope()).unwrap();
+        assert_eq!(json.get("request_id"), None, "former versions are told nothing new where there is nothing");
+        json["hereafter"] = 7.into();
+        assert_eq!(serde_json::from_value::<Envelope>(json).unwrap().request_id, None);
+    }
+
+    fn envelope() -> Envelope {
+        Envelope {
             id: EventId(uuid::Uuid::now_v7()),
             cluster_id: ClusterId::parse_any("clusters/local/reference/1.0.0/1").unwrap(),
             revision: 1,
             at: Timestamp::from_millis(0),
+            request_id: None,
             traceparent: None,
             event: Event::ClusterRegistered {},
-        };
-        let error = tried(&Stuck, &envelope, Duration::from_millis(10)).await.unwrap_err();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_hangs_is_tried_again() {
+        let error = tried(&Stuck, &envelope(), Duration::from_millis(10)).await.unwrap_err();
         assert!(matches!(&error, HandleError::Retry(reason) if reason.contains("longer than 0.01 s")), "{error}");
     }
 }

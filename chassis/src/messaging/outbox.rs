@@ -19,9 +19,9 @@ impl Row {
     /// # Errors
     /// When it cannot be written as JSON.
     pub fn new(cluster: &ClusterId, revision: u32, at: Timestamp, event: Event) -> Result<Self, sqlx::Error> {
-        let traceparent = Cause::current().child().traceparent;
+        let Cause { request_id, traceparent } = Cause::current().child();
         let id = EventId(Uuid::now_v7());
-        let envelope = Envelope { id, cluster_id: cluster.clone(), revision, at, traceparent, event };
+        let envelope = Envelope { id, cluster_id: cluster.clone(), revision, at, request_id, traceparent, event };
         let envelope = serde_json::to_string(&envelope).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
         Ok(Self { id, envelope })
     }
@@ -59,11 +59,9 @@ pub async fn enqueue_row(tx: &mut Tx, row: &Row) -> Result<(), sqlx::Error> {
 }
 
 /// Hands out the columns of [`INSERT_ROWS`]: Postgres enqueues them by a statement of the service's own, which spares a
-/// round trip. The caller executes it in this transaction.
-pub fn columns(tx: &mut Tx, rows: Vec<Row>) -> (Vec<String>, Vec<String>) {
-    if !rows.is_empty() {
-        tx.wake_outbox_on_commit();
-    }
+/// round trip. The caller executes it, and wakes the relay ([`Tx::wake_outbox_on_commit`], or
+/// [`Db::wake_outbox`](crate::Db::wake_outbox) where the statement is its own transaction).
+pub fn columns(rows: Vec<Row>) -> (Vec<String>, Vec<String>) {
     rows.into_iter().map(|row| (row.id.to_string(), row.envelope)).unzip()
 }
 

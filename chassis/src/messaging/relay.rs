@@ -4,21 +4,28 @@ use super::parked;
 use crate::bus::{Bus, BusError};
 use crate::{Clock, Db, Tasks, on_db, on_tx};
 use bigdata_common::event::Envelope;
+use futures_util::FutureExt;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Events published at one go.
-const BATCH: i64 = 128;
+const BATCH: u16 = 128;
 /// How long a batch belongs to the relay that took it: for so long the events of a relay that was killed wait.
 const LEASE_MILLIS: i64 = 30_000;
 /// The longest that a relay is busy with a batch: it ends well before the lease does, so that no other relay publishes
 /// the batch beside it.
 const STEP_LIMIT: Duration = Duration::from_secs(25);
+/// How long a relay that is to end still waits for the bus: who would confirm may have ended before it.
+const END_LIMIT: Duration = Duration::from_secs(1);
 /// How often the outbox is looked into without a hint.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// The shortest wait for an event that was put off.
 const MINIMAL_MILLIS: i64 = 20;
+/// Where a batch held several events, the next one begins no sooner after it did: under load a batch costs what one event
+/// does, and a lone event, as of a single launch, does not wait.
+const GATHER: Duration = Duration::from_millis(5);
 /// The waits after failures: the first is twice the former.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(2));
 
@@ -29,6 +36,8 @@ pub struct Relay {
     db: Db,
     bus: Arc<dyn Bus>,
     clock: Clock,
+    /// Cancelled when it is to end.
+    end: CancellationToken,
 }
 
 /// Why a batch was not published to its end; what was not is tried again.
@@ -58,20 +67,25 @@ enum Outcome {
 impl Relay {
     /// A relay from this database to this bus.
     pub fn new(db: Db, bus: Arc<dyn Bus>, clock: Clock) -> Self {
-        Self { db, bus, clock }
+        Self { db, bus, clock, end: CancellationToken::new() }
     }
 
     /// Publishes on every hint, and on a timer, until the tasks end.
-    pub fn spawn(self, tasks: &Tasks) {
+    pub fn spawn(mut self, tasks: &Tasks) {
         let token = tasks.token();
+        self.end = token.clone();
         let hint = self.db.outbox_hint();
         tasks.spawn("outbox relay", async move {
             let mut backoff = BACKOFF.0;
-            loop {
+            while !token.is_cancelled() {
+                let begun = tokio::time::Instant::now();
                 let wait = match self.step().await {
                     Ok(0) => self.pause().await,
-                    Ok(_) => {
+                    Ok(published) => {
                         backoff = BACKOFF.0;
+                        if published > 1 && published < usize::from(BATCH) {
+                            tokio::time::sleep_until(begun + GATHER).await;
+                        }
                         continue;
                     }
                     Err(error) => {
@@ -125,32 +139,52 @@ impl Relay {
     /// Hands every event over, in their order, and waits until each is confirmed or has failed.
     async fn publish(&self, mut rows: Vec<Row>) -> Vec<(Row, Outcome)> {
         rows.sort_by(|left, right| left.event_id.cmp(&right.event_id));
-        let deadline = tokio::time::Instant::now() + STEP_LIMIT;
-        let late = || BusError::Unavailable("a batch took too long".to_owned());
+        let late = self.too_late().shared();
         let mut confirmations = FuturesOrdered::new();
         for row in rows {
             let handed_over = match serde_json::from_str::<Envelope>(&row.envelope) {
                 Ok(envelope) => {
-                    let publishing = self.bus.publish(Arc::new(envelope));
-                    Ok(tokio::time::timeout_at(deadline, publishing).await.unwrap_or_else(|_| Err(late())))
+                    tokio::select! {
+                        biased;
+                        published = self.bus.publish(Arc::new(envelope)) => Ok(published),
+                        () = late.clone() => {
+                            Ok(Err(BusError::Unavailable("a batch took too long".to_owned())))
+                        }
+                    }
                 }
                 Err(error) => Err(format!("it cannot be read: {error}")),
             };
             // What cannot be published now holds nothing back that can.
+            let late = late.clone();
             confirmations.push_back(async move {
                 let outcome = match handed_over {
                     Err(reason) => Outcome::Unreadable(reason),
                     Ok(Err(error)) => Outcome::Failed(error),
-                    Ok(Ok(confirmation)) => match tokio::time::timeout_at(deadline, confirmation.wait()).await {
-                        Ok(Ok(())) => Outcome::Published,
-                        Ok(Err(error)) => Outcome::Failed(error),
-                        Err(_) => Outcome::Failed(BusError::Unconfirmed),
+                    Ok(Ok(confirmation)) => tokio::select! {
+                        biased;
+                        confirmed = confirmation.wait() => match confirmed {
+                            Ok(()) => Outcome::Published,
+                            Err(error) => Outcome::Failed(error),
+                        },
+                        () = late => Outcome::Failed(BusError::Unconfirmed),
                     },
                 };
                 (row, outcome)
             });
         }
         confirmations.collect().await
+    }
+
+    /// Resolves when a batch that begins now has taken too long.
+    async fn too_late(&self) {
+        let ends = async {
+            self.end.cancelled().await;
+            tokio::time::sleep(END_LIMIT).await;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(STEP_LIMIT) => {}
+            () = ends => {}
+        }
     }
 
     /// The next events, which belong to this relay until their lease has ended or they are put off.
@@ -161,7 +195,7 @@ impl Relay {
             return on_db!(self.db, pool => sqlx::query_as(
                     "SELECT event_id, envelope FROM outbox WHERE lease_until_ms <= $1 ORDER BY event_id LIMIT $2")
                 .bind(now)
-                .bind(BATCH)
+                .bind(i64::from(BATCH))
                 .fetch_all(pool)
                 .await);
         }
@@ -173,7 +207,7 @@ impl Relay {
                  RETURNING event_id, envelope")
             .bind(now + LEASE_MILLIS)
             .bind(now)
-            .bind(BATCH)
+            .bind(i64::from(BATCH))
             .fetch_all(pool)
             .await)
     }
@@ -206,6 +240,11 @@ impl Relay {
                  WHERE event_id IN (SELECT value FROM json_each($1))",
             )
         };
+        if failed.is_empty() && self.db.is_postgres() {
+            // Alone it needs no round trips but its own.
+            let ids = json(done)?;
+            return on_db!(self.db, pool => sqlx::query(delete).bind(ids).execute(pool).await.map(drop));
+        }
         let mut tx = self.db.begin().await?;
         if !done.is_empty() {
             let ids = json(done)?;

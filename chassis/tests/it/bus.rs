@@ -1,8 +1,8 @@
 //! What every bus keeps to; the bodies are written once and run on each.
 
-use crate::{envelope, envelope_of};
+use crate::{PATIENCE, envelope, envelope_of};
 use bigdata_chassis::bus::embedded::EmbeddedBus;
-use bigdata_chassis::bus::rabbitmq::RabbitBus;
+use bigdata_chassis::bus::rabbitmq::{BusSettings, RabbitBus};
 use bigdata_chassis::bus::{Bus, BusState, Delivery, Subscription};
 use bigdata_chassis::{Tasks, testing};
 use bigdata_common::EventId;
@@ -29,15 +29,14 @@ pub(crate) fn publish(bus: &Arc<dyn Bus>, envelope: &Arc<Envelope>) -> tokio::ta
     })
 }
 
-/// The next delivery; fails the test after 20 s.
+/// The next delivery; fails the test after [`PATIENCE`].
 pub(crate) async fn next(queue: &mut Subscription) -> Delivery {
-    let limit = Duration::from_secs(20);
-    tokio::time::timeout(limit, queue.next()).await.expect("a delivery comes").expect("the subscription goes on")
+    tokio::time::timeout(PATIENCE, queue.next()).await.expect("a delivery comes").expect("the subscription goes on")
 }
 
-/// Waits for something that the test began; fails the test after 20 s.
+/// Waits for something that the test began; fails the test after [`PATIENCE`].
 pub(crate) async fn done(task: tokio::task::JoinHandle<()>) {
-    tokio::time::timeout(Duration::from_secs(20), task).await.expect("it comes to its end").unwrap();
+    tokio::time::timeout(PATIENCE, task).await.expect("it comes to its end").unwrap();
 }
 
 /// Acknowledges whatever comes: a hostile bus confirms the last of several copies.
@@ -169,7 +168,7 @@ macro_rules! conformance {
             async fn on_rabbitmq() {
                 let Some((bus, tasks)) = super::on_a_broker().await else { return };
                 super::$body(bus).await;
-                assert!(tasks.shut_down(std::time::Duration::from_secs(5)).await, "a task of the bus did not end");
+                assert!(tasks.shut_down(crate::PATIENCE).await, "a task of the bus did not end");
             }
         }
     )*};
@@ -194,9 +193,9 @@ async fn the_hostile_bus_loses_nothing() {
     what_a_dying_consumer_held_goes_to_the_next(Arc::new(EmbeddedBus::hostile(seed))).await;
 }
 
-/// A bus on the test's broker, connected.
+/// A bus on the test's broker, connected. A queue is bound when `subscribe` returns, however slow the broker is.
 pub(crate) async fn on_a_broker() -> Option<(Arc<dyn Bus>, Tasks)> {
-    let settings = testing::rabbitmq()?;
+    let settings = BusSettings { connect_limit_ms: 60_000, ..testing::rabbitmq()? };
     let tasks = Tasks::new();
     let bus: Arc<dyn Bus> = Arc::new(RabbitBus::connect(&settings, &tasks).unwrap());
     crate::eventually("the bus is connected", async || bus.state() == BusState::Connected).await;

@@ -10,7 +10,6 @@ use bigdata_common::event::Envelope;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tokio::sync::Semaphore;
 
 const KINDS: &[&str] = &["cluster.registered.v1"];
@@ -89,7 +88,7 @@ async fn a_cluster_keeps_its_order_and_a_slow_one_holds_up_no_other() {
         confirmation.wait().await.unwrap();
     }
     assert_eq!(notes.of(1), all);
-    assert!(tasks.shut_down(Duration::from_secs(5)).await);
+    assert!(tasks.shut_down(crate::PATIENCE).await);
 }
 
 #[tokio::test]
@@ -102,7 +101,7 @@ async fn what_is_not_handled_at_the_end_is_given_back() {
     }
     eventually("one is handled", async || notes.of(1) == [1]).await;
     eventually("the next is under way", async || notes.at_a_time.load(Ordering::SeqCst) == 1).await;
-    assert!(tasks.shut_down(Duration::from_secs(5)).await, "it does not wait for what is under way");
+    assert!(tasks.shut_down(crate::PATIENCE).await, "it does not wait for what is under way");
     let mut told = Vec::new();
     for confirmation in confirmations {
         told.push(confirmation.wait().await.is_ok());
@@ -127,5 +126,5 @@ async fn sqlite_is_given_one_at_a_time() {
         confirmation.wait().await.unwrap();
     }
     assert_eq!(notes.most.load(Ordering::SeqCst), 1);
-    assert!(tasks.shut_down(Duration::from_secs(5)).await);
+    assert!(tasks.shut_down(crate::PATIENCE).await);
 }

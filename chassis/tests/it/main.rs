@@ -42,14 +42,18 @@ pub(crate) fn envelope_of(event: Event) -> Envelope {
         cluster_id: cluster(),
         revision: 1,
         at: Timestamp::from_millis(0),
+        request_id: None,
         traceparent: None,
         event,
     }
 }
 
-/// Waits until `condition` holds; fails the test after 10 s.
+/// The longest that a test waits for anything that is to happen: machines that build at the same time are slow.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` holds; fails the test after [`PATIENCE`].
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     while !condition().await {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;

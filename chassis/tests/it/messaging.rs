@@ -1,6 +1,6 @@
 //! Outbox, relay, inbox and consumer together, on both databases and a hostile bus.
 
-use crate::{MIGRATIONS, cluster, eventually};
+use crate::{MIGRATIONS, cluster, envelope, eventually};
 use bigdata_chassis::bus::embedded::EmbeddedBus;
 use bigdata_chassis::bus::{Bus, BusError, Confirmation, Subscription};
 use bigdata_chassis::messaging::consumer::{self, HandleError, Handler};
@@ -10,7 +10,6 @@ use bigdata_chassis::{Clock, Db, Tasks, on_db, on_tx, testing};
 use bigdata_common::Timestamp;
 use bigdata_common::event::{Envelope, Event};
 use std::sync::Arc;
-use std::time::Duration;
 
 const KINDS: &[&str] = &["cluster.registered.v1", "cluster.changed.v1"];
 
@@ -64,7 +63,28 @@ async fn every_event_is_handled_once_on_a_hostile_bus() {
         eventually("100 events are handled", async || count(&db, "SELECT COUNT(*) FROM handled").await == 100).await;
         eventually("the outbox is empty", async || count(&db, "SELECT COUNT(*) FROM outbox").await == 0).await;
         assert_eq!(count(&db, "SELECT MAX(times) FROM handled").await, 1);
-        assert!(tasks.shut_down(Duration::from_secs(5)).await);
+        assert!(tasks.shut_down(crate::PATIENCE).await);
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_comes_again_half_an_hour_later_is_known() {
+    const LATE_MILLIS: i64 = 31 * 60 * 1000;
+    let folder = tempfile::tempdir().unwrap();
+    for db in testing::databases(folder.path(), MIGRATIONS).await {
+        let (event, handled) = (envelope().id, Timestamp::from_millis(1_000_000));
+        let again = async |now: Timestamp| {
+            let mut tx = db.begin().await.unwrap();
+            let forgotten = inbox::prune(&mut tx, now).await.unwrap();
+            let first = inbox::first_time(&mut tx, event, now).await.unwrap();
+            tx.commit().await.unwrap();
+            (forgotten, first)
+        };
+        assert_eq!(again(handled).await, (0, true));
+        assert_eq!(again(handled.plus_millis(LATE_MILLIS)).await, (0, false));
+        let limit = handled.plus_millis(inbox::REMEMBERED_MILLIS);
+        assert_eq!(again(limit).await, (0, false));
+        assert_eq!(again(limit.plus_millis(1)).await, (1, true), "nothing is ever forgotten");
     }
 }
 
@@ -83,7 +103,7 @@ async fn poison_is_parked_with_its_reason_and_blocks_nothing() {
         assert_eq!(count(&db, "SELECT COUNT(*) FROM handled").await, 1);
         let parked = "SELECT COUNT(*) FROM parked WHERE reason LIKE 'nobody can read this'";
         assert_eq!(count(&db, parked).await, 1);
-        assert!(tasks.shut_down(Duration::from_secs(5)).await);
+        assert!(tasks.shut_down(crate::PATIENCE).await);
     }
 }
 
@@ -110,6 +130,26 @@ async fn an_event_that_nobody_confirmed_stays_in_the_outbox() {
         assert_eq!(relay.step().await.unwrap(), 1);
         acknowledging.await.unwrap();
         assert_eq!(count(&db, "SELECT COUNT(*) FROM outbox").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_is_to_end_does_not_wait_for_a_consumer_that_does_not_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    for db in testing::databases(folder.path(), MIGRATIONS).await {
+        let bus = Arc::new(EmbeddedBus::new());
+        let mut queue = bus.subscribe("queue", KINDS).await.unwrap();
+        let (tasks, clock) = (Tasks::new(), Clock::manual(Timestamp::from_millis(1_000_000)));
+        Relay::new(db.clone(), bus.clone(), clock.clone()).spawn(&tasks);
+        enqueue(&db, Event::ClusterRegistered {}).await;
+        let held = queue.next().await.unwrap();
+        assert!(tasks.shut_down(crate::PATIENCE).await);
+        // It belongs to no relay any more: another one need not wait for the lease.
+        clock.advance_millis(200);
+        drop(held);
+        let acknowledging = tokio::spawn(async move { queue.next().await.unwrap().ack().await });
+        assert_eq!(Relay::new(db.clone(), bus, clock).step().await.unwrap(), 1);
+        acknowledging.await.unwrap();
     }
 }
 
@@ -147,7 +187,7 @@ async fn a_queue_whose_consumer_has_ended_holds_only_its_own_events_back() {
         clock.advance_millis(60_000);
         assert_eq!(relay.step().await.unwrap(), 1, "a new consumer of that queue takes it");
         assert_eq!(count(&db, "SELECT COUNT(*) FROM handled").await, 3);
-        assert!(tasks.shut_down(Duration::from_secs(5)).await);
+        assert!(tasks.shut_down(crate::PATIENCE).await);
     }
 }
 
@@ -170,7 +210,7 @@ async fn every_event_is_handled_once_over_rabbitmq() {
         eventually("100 events are handled", async || count(&db, "SELECT COUNT(*) FROM handled").await == 100).await;
         eventually("the outbox is empty", async || count(&db, "SELECT COUNT(*) FROM outbox").await == 0).await;
         assert_eq!(count(&db, "SELECT MAX(times) FROM handled").await, 1);
-        assert!(tasks.shut_down(Duration::from_secs(5)).await);
+        assert!(tasks.shut_down(crate::PATIENCE).await);
     }
 }
 
@@ -199,7 +239,7 @@ async fn a_parked_event_is_listed_and_can_be_tried_again() {
         assert_eq!(relay.step().await.unwrap(), 1);
         assert_eq!(count(&db, "SELECT COUNT(*) FROM handled").await, 1);
         assert!(!parked::retry(&db, &list[0].event_id).await.unwrap(), "it is parked no more");
-        assert!(tasks.shut_down(Duration::from_secs(5)).await);
+        assert!(tasks.shut_down(crate::PATIENCE).await);
     }
 }
 
@@ -300,6 +340,6 @@ async fn a_subscription_that_ends_is_made_again() {
             count(&db, "SELECT COUNT(*) FROM handled").await > 0
         })
         .await;
-        assert!(tasks.shut_down(Duration::from_secs(5)).await);
+        assert!(tasks.shut_down(crate::PATIENCE).await);
     }
 }

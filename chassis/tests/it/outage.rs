@@ -1,6 +1,6 @@
 //! Postgres that is killed, and comes back.
 
-use crate::{MIGRATIONS, envelope, eventually};
+use crate::{MIGRATIONS, PATIENCE, envelope, eventually};
 use bigdata_chassis::bus::Bus;
 use bigdata_chassis::bus::embedded::EmbeddedBus;
 use bigdata_chassis::http::{ApiError, server};
@@ -24,7 +24,7 @@ struct Server(PathBuf);
 impl Server {
     /// None where the tests have no Postgres.
     fn start(folder: &Path) -> Option<(Self, String)> {
-        std::env::var(testing::POSTGRES_URL).ok()?;
+        testing::postgres_url()?;
         // It runs as another user, who must reach its folder.
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
         let server = Self(folder.join("postgres"));
@@ -78,17 +78,17 @@ async fn an_event_outlives_an_outage_of_the_database() {
     server.run("kill");
     let begun = Instant::now();
     let confirmation = bus.publish(Arc::new(envelope())).await.unwrap();
-    let deadline = begun + Duration::from_secs(60);
+    let deadline = begun + PATIENCE;
     while begun.elapsed() < Duration::from_secs(15) || asks.tried.load(Ordering::SeqCst) < 9 {
         assert!(Instant::now() < deadline, "it is not tried again");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(asks.handled.load(Ordering::SeqCst), 0, "the database is away");
     server.run("start");
-    tokio::time::timeout(Duration::from_secs(20), confirmation.wait()).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, confirmation.wait()).await.unwrap().unwrap();
     assert_eq!(asks.handled.load(Ordering::SeqCst), 1, "it was handled afterwards");
     assert_eq!(parked::list(&db, 10).await.unwrap(), []);
-    assert!(tasks.shut_down(Duration::from_secs(5)).await);
+    assert!(tasks.shut_down(crate::PATIENCE).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,7 +115,8 @@ async fn a_database_that_is_away_is_not_called_busy() {
     server.run("kill");
     let begun = Instant::now();
     assert!(db.waiting_events().await.is_err());
-    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    // A look takes a second at most; a connection is waited for longer.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     // As the watch of a service notes it.
     tasks.readiness().waits_for("database", "it was killed");
     eventually("a request is told so", async || {
@@ -128,12 +129,12 @@ async fn a_database_that_is_away_is_not_called_busy() {
     assert!(answer.contains("does not answer") && !answer.contains("busy"), "{answer}");
     server.run("start");
     eventually("it answers again", async || db.waiting_events().await.is_ok()).await;
-    assert!(tasks.shut_down(Duration::from_secs(5)).await);
+    assert!(tasks.shut_down(crate::PATIENCE).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn replicas_that_start_at_once_share_a_new_schema() {
-    let Ok(url) = std::env::var(testing::POSTGRES_URL) else { return };
+    let Some(url) = testing::postgres_url() else { return };
     for round in 0..5 {
         let schema: &'static str = Box::leak(format!("race_{}_{round}", std::process::id()).into_boxed_str());
         let opening: Vec<_> = (0..8)

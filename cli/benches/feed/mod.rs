@@ -168,6 +168,7 @@ fn fact((cluster, operation): &Launched, step: usize) -> Envelope {
         run: RunId(Uuid::from_u128(1)),
         operation: *operation,
         action: "start".to_owned(),
+        step: 0,
         generation: 1,
         attempt: 1,
     };
@@ -179,7 +180,7 @@ fn fact((cluster, operation): &Launched, step: usize) -> Envelope {
         _ => Event::RunEnded { run, result: RunResult::Succeeded {} },
     };
     let (id, at) = (EventId(Uuid::now_v7()), Clock::system().now());
-    Envelope { id, cluster_id: cluster.clone(), revision: 1, at, traceparent: None, event }
+    Envelope { id, cluster_id: cluster.clone(), revision: 1, at, request_id: None, traceparent: None, event }
 }
 
 fn node(sequence: u64, status: NodeStatus) -> NodeFact {
@@ -188,11 +189,14 @@ fn node(sequence: u64, status: NodeStatus) -> NodeFact {
         generation: 1,
         sequence,
         observation: NodeObservation {
+            incarnation: 0,
+            revision: 0,
             status,
             attempt: AttemptRef { id: AttemptId(Uuid::new_v4()), number: 1 },
             agent: "7f2d9c1e-0000-S1".to_owned(),
             host: "agent-1.example".to_owned(),
             address: "10.0.0.17".to_owned(),
+            interfaces: Vec::new(),
             ports: Default::default(),
             passing: None,
             observed_at: Timestamp::from_millis(0),

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// Postgres keeps its promises; its log of writes is as long as a server's of that load.
 const OPTIONS: &str =
@@ -32,15 +33,37 @@ impl Servers {
 
     /// The transactions per second of so many clients for 5 s.
     pub(crate) fn pgbench(&self, script: &str, clients: usize, clusters: usize) -> f64 {
-        let file = self.folder.path().join("transition.sql");
-        std::fs::write(&file, script).expect("the script is written");
         let clients = clients.to_string();
         let (jobs, clusters) = (if clients == "1" { "1" } else { "2" }, format!("clusters={clusters}"));
-        let flags = ["-n", "-c", &clients, "-j", jobs, "-T", "5", "-D", &clusters, "-f"];
-        let said = output(Command::new("pgbench").args(flags).arg(&file).arg(&self.postgres));
+        let said = self.run_pgbench(script, &["-c", &clients, "-j", jobs, "-T", "5", "-D", &clusters]);
         let line =
             said.lines().find_map(|line| line.strip_prefix("tps = ")).unwrap_or_else(|| panic!("no figure in {said}"));
         line.split(' ').next().and_then(|word| word.parse().ok()).expect("a number")
+    }
+
+    /// How long each transaction of one client took in 3 s, of so many a second, or one after the other.
+    pub(crate) fn latencies(&self, script: &str, rate: Option<u32>) -> Vec<Duration> {
+        let folder = tempfile::tempdir_in(self.folder.path()).expect("a folder");
+        let prefix = format!("--log-prefix={}/latencies", folder.path().display());
+        let rate = rate.map(|rate| format!("--rate={rate}"));
+        let flags = ["-c", "1", "-j", "1", "-T", "3", "--log", &prefix];
+        self.run_pgbench(script, &flags.into_iter().chain(rate.as_deref()).collect::<Vec<_>>());
+        let logs = std::fs::read_dir(folder.path()).expect("the folder is read");
+        let texts = logs.map(|log| std::fs::read_to_string(log.expect("a file").path()).expect("a log is read"));
+        let lines: Vec<String> = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        // The third word is the time since the transaction was due, the seventh how late it began, where a rate was given;
+        // both in microseconds.
+        let took = |line: &String| {
+            let words: Vec<u64> = line.split(' ').map(|word| word.parse().expect("a number")).collect();
+            words[2] - words.get(6).copied().unwrap_or(0)
+        };
+        lines.iter().map(|line| Duration::from_micros(took(line))).collect()
+    }
+
+    fn run_pgbench(&self, script: &str, flags: &[&str]) -> String {
+        let file = self.folder.path().join("transaction.sql");
+        std::fs::write(&file, script).expect("the script is written");
+        output(Command::new("pgbench").arg("-n").args(flags).arg("-f").arg(&file).arg(&self.postgres))
     }
 }
 

@@ -17,13 +17,31 @@ use std::time::{Duration, Instant};
 
 /// The longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection is kept on which nothing is asked: less than any proxy before the gateway is likely to, so that
+/// none is used as it is being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest wait for an answer that is not a stream.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a script's request waits for a service or node to come back.
-const SCRIPT_PATIENCE: Duration = Duration::from_secs(15);
-/// The wait between two tries of it.
-const RETRY_INTERVAL: Duration = Duration::from_millis(250);
+/// How a request that finds a service or node away (503) is sent again: nothing happened.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// For how long.
+    limit: Duration,
+    /// The wait between two tries.
+    interval: Duration,
+    /// Whether the user is told on standard error what is waited for.
+    is_told: bool,
+}
+
+impl Patience {
+    const NONE: Self = Self { limit: Duration::ZERO, interval: Duration::ZERO, is_told: false };
+    /// Longer than a replica that stands still holds up one request of the gateway's, so that another replica is asked
+    /// after it. The last line of a script that fails is its reason: nothing is told.
+    const SCRIPT: Self = Self { limit: Duration::from_secs(40), interval: Duration::from_millis(250), is_told: false };
+    /// Longer than the catalog takes to load on a slow machine; the interval is the `Retry-After` of the platform.
+    const USER: Self = Self { limit: Duration::from_secs(60), interval: Duration::from_secs(1), is_told: true };
+}
 
 /// One platform, or one script's socket.
 #[derive(Debug, Clone)]
@@ -31,8 +49,7 @@ pub(crate) struct Api {
     http: reqwest::Client,
     base: String,
     bearer: Option<String>,
-    /// For how long a request that finds a service or node away is sent again.
-    patience: Duration,
+    patience: Patience,
 }
 
 impl Api {
@@ -52,7 +69,7 @@ impl Api {
             builder = builder.tls_certs_only([]);
         }
         let http = builder.build().map_err(|error| Failure::of(&error))?;
-        Ok(Self { http, base: format!("{url}{PREFIX}"), bearer: None, patience: Duration::ZERO })
+        Ok(Self { http, base: format!("{url}{PREFIX}"), bearer: None, patience: Patience::NONE })
     }
 
     /// The socket that a product's script reaches its cluster by.
@@ -61,7 +78,13 @@ impl Api {
     /// When the HTTP client cannot be made.
     pub(crate) fn script(socket: &Path, token: String) -> Result<Self, Failure> {
         let http = builder().tls_certs_only([]).unix_socket(socket).build().map_err(|error| Failure::of(&error))?;
-        Ok(Self { http, base: "http://orchestrator/v1".to_owned(), bearer: Some(token), patience: SCRIPT_PATIENCE })
+        Ok(Self { http, base: "http://orchestrator/v1".to_owned(), bearer: Some(token), patience: Patience::SCRIPT })
+    }
+
+    /// The same, for what a user waits for: a request that finds a service away, or the catalog still being loaded, is sent
+    /// again for a minute.
+    pub(crate) fn patient(self) -> Self {
+        Self { patience: Patience::USER, ..self }
     }
 
     /// A request to `path` (beginning with `/`) below the API's root, without a time limit: for streams.
@@ -78,19 +101,26 @@ impl Api {
         self.stream(method, path).timeout(ANSWER_TIMEOUT)
     }
 
-    /// Sends a request; an answer of 400 or more is a failure. Inside a script one that found a service or node away is
-    /// sent again for a while: nothing happened, and a script should not fail because a service was started again.
+    /// Sends a request; an answer of 400 or more is a failure. Inside a script, and where the API is [`Api::patient`], one
+    /// that found a service or node away is sent again for a while: a script should not fail because a service was started
+    /// again.
     ///
     /// # Errors
     /// The problem that was answered, or that nothing answers.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let end = Instant::now() + self.patience;
+        let Patience { limit, interval, is_told } = self.patience;
+        let end = Instant::now() + limit;
         let mut request = request;
+        let mut told = None;
         loop {
             let again = request.try_clone();
             match (self.send_once(request).await, again) {
                 (Err(Failure::Problem(problem)), Some(again)) if problem.status == 503 && Instant::now() < end => {
-                    tokio::time::sleep(RETRY_INTERVAL).await;
+                    if is_told && told.as_ref() != Some(&problem.detail) {
+                        eprintln!("waiting for up to {} s: {}", limit.as_secs(), problem.detail);
+                        told = Some(problem.detail);
+                    }
+                    tokio::time::sleep(interval).await;
                     request = again;
                 }
                 (result, _) => return result,
@@ -161,6 +191,7 @@ fn builder() -> reqwest::ClientBuilder {
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
         .user_agent(concat!("bigdata/", env!("CARGO_PKG_VERSION")))
 }
 

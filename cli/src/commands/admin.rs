@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
+use bigdata_common::api::orphan::{Orphan, OrphanList};
 use bigdata_common::invariants::{Checked, Violation};
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,8 @@ use std::collections::BTreeMap;
 pub(crate) enum AdminCommand {
     /// Check what must always hold; exit code 1 where something does not
     Invariants,
+    /// What lies with Mesos and belongs to no cluster, with the reason
+    Orphans,
     /// The messages between the services that could not be handled
     Parked,
 }
@@ -55,6 +58,7 @@ pub(crate) async fn run(command: AdminCommand, context: &Context) -> Result<(), 
     let api = context.api()?;
     match command {
         AdminCommand::Invariants => invariants(context, &api.get("/admin/invariants").await?),
+        AdminCommand::Orphans => orphans(context, &api.get("/admin/orphans").await?),
         AdminCommand::Parked => parked(context, &api.get("/admin/parked").await?),
     }
 }
@@ -94,10 +98,29 @@ fn rows(report: &Report) -> Vec<[String; 4]> {
     report.services.iter().flat_map(of).collect()
 }
 
+fn orphans(context: &Context, list: &OrphanList) -> Result<(), Failure> {
+    if context.output.json {
+        return context.output.json(list);
+    }
+    let rows = list.orphans.iter().map(orphan_row).collect();
+    context.output.table(["kind", "id", "agent", "reason"], rows, "Mesos has nothing that belongs to no cluster")
+}
+
+/// The agent by its host name, where that is known.
+fn orphan_row(orphan: &Orphan) -> [String; 4] {
+    let agent = orphan.host.clone().or_else(|| orphan.agent.clone()).unwrap_or_default();
+    [orphan.kind.clone(), orphan.id.clone(), agent, orphan.reason.clone()]
+}
+
 fn parked(context: &Context, report: &ParkedReport) -> Result<(), Failure> {
     if context.output.json {
         return context.output.json(report);
     }
+    context.output.table(["service", "event", "reason"], parked_rows(report), "no message is parked")
+}
+
+/// One row per message, and per service that does not say.
+fn parked_rows(report: &ParkedReport) -> Vec<[String; 3]> {
     let rows = report.services.iter().flat_map(|(service, answer)| {
         let text = |message: &Value, field: &str| match &message[field] {
             Value::String(text) => text.clone(),
@@ -106,10 +129,10 @@ fn parked(context: &Context, report: &ParkedReport) -> Result<(), Failure> {
         };
         let messages = answer["parked"].as_array().cloned().unwrap_or_default();
         let away = answer["reason"].as_str().map(|reason| [service.clone(), String::new(), reason.to_owned()]);
-        let row = |message: &Value| [service.clone(), text(message, "id"), text(message, "reason")];
+        let row = |message: &Value| [service.clone(), text(message, "event_id"), text(message, "reason")];
         messages.iter().map(row).chain(away).collect::<Vec<_>>()
     });
-    context.output.table(["service", "message", "reason"], rows.collect(), "no message is parked")
+    rows.collect()
 }
 
 #[cfg(test)]
@@ -133,5 +156,27 @@ mod tests {
         let failure = invariants(&Context::new(String::new(), true), &report).unwrap_err();
         assert_eq!(failure.code(), 1);
         assert!(failure.to_string().contains("the framework was not asked: connection refused"), "{failure}");
+    }
+
+    #[test]
+    fn a_parked_event_is_named_as_it_is_to_be_brought_back() {
+        let message =
+            json!({"event_id": "e1", "parked_at": "2026-01-01T00:00:00Z", "reason": "no such run", "envelope": {}});
+        let services = json!({"orchestrator": {"parked": [message]}, "registry": {"reason": "it does not answer"}});
+        let report: ParkedReport = serde_json::from_value(json!({"services": services})).unwrap();
+        let rows = [["orchestrator", "e1", "no such run"], ["registry", "", "it does not answer"]];
+        assert_eq!(parked_rows(&report), rows.map(|row| row.map(str::to_owned)));
+    }
+
+    #[test]
+    fn an_orphan_is_where_its_agent_is() {
+        let orphan = |agent: Option<&str>, host: Option<&str>| {
+            let orphan = json!({"kind": "task", "id": "t", "agent": agent, "host": host, "reason": "nobody knows it"});
+            orphan_row(&serde_json::from_value(orphan).unwrap())
+        };
+        let row = |agent: &str| ["task", "t", agent, "nobody knows it"].map(str::to_owned);
+        assert_eq!(orphan(Some("S1"), Some("m1")), row("m1"));
+        assert_eq!(orphan(Some("S1"), None), row("S1"));
+        assert_eq!(orphan(None, None), row(""));
     }
 }

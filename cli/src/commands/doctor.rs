@@ -2,21 +2,24 @@
 
 use crate::context::Context;
 use crate::failure::Failure;
+use bigdata_executor::container::{Engine, Settings};
 use bigdata_sandbox::{Capabilities, Capability};
 use serde_json::json;
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a container engine may take to answer.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Prints what was found out.
 ///
 /// # Errors
 /// When the machine cannot be asked.
-pub(crate) fn run(context: &Context) -> Result<(), Failure> {
+pub(crate) async fn run(context: &Context) -> Result<(), Failure> {
     let program = std::env::current_exe()?;
     let capabilities = Capabilities::probe(&program).map_err(|error| Failure::of(&error))?;
     let mut found: Vec<(&str, Capability)> =
         capabilities.list().into_iter().map(|(name, capability)| (name, capability.clone())).collect();
-    found.push(("container engine", container_engine()));
+    found.push(("container engine", container_engine().await));
     found.push(("python3", python()));
     if context.output.json {
         let map: serde_json::Map<String, serde_json::Value> =
@@ -30,24 +33,21 @@ pub(crate) fn run(context: &Context) -> Result<(), Failure> {
     context.output.table(["part", "there", "meaning"], rows.collect(), "")
 }
 
-/// The socket of Docker, or of Podman, which serves the same API.
-fn container_engine() -> Capability {
-    let named = std::env::var("DOCKER_HOST").ok().and_then(|host| host.strip_prefix("unix://").map(PathBuf::from));
-    let user = std::env::var_os("XDG_RUNTIME_DIR").map(|folder| Path::new(&folder).join("podman/podman.sock"));
-    let usual = ["/var/run/docker.sock", "/run/podman/podman.sock"].map(PathBuf::from);
-    let socket = named
-        .into_iter()
-        .chain(usual)
-        .chain(user)
-        .find(|path| std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()));
-    match socket {
-        Some(path) => Capability {
+/// The engine that executors would use, and what nodes get of it.
+async fn container_engine() -> Capability {
+    match Engine::find(&Settings::from_environment(), ENGINE_PATIENCE).await {
+        Ok(engine) => Capability {
             available: true,
-            explanation: format!("{}: nodes with a docker_image can run as containers", path.display()),
+            explanation: format!(
+                "{} at {}: nodes with a docker_image can run as containers{}",
+                engine.name,
+                engine.socket.display(),
+                engine.limits.iter().map(|limit| format!("; {limit}")).collect::<String>()
+            ),
         },
-        None => Capability {
+        Err(reason) => Capability {
             available: false,
-            explanation: "no socket found: nodes run as processes, by their template's command".to_owned(),
+            explanation: format!("{reason}: nodes run as processes, by their template's command"),
         },
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Launch {
 /// # Errors
 /// See [`Failure`].
 pub(crate) async fn run(command: Launch, context: &Context) -> Result<(), Failure> {
-    let api = context.api()?;
+    let api = context.api()?.patient();
     let options = options_map(&command.options)?;
     let path = format!("/products/{}/{}", escaped(&command.name), escaped(&command.version));
     if command.dry_run {

@@ -58,9 +58,12 @@ fn tree(explanation: &Explanation) -> String {
             let stem = if last { "   " } else { "│  " };
             let branch = if index + 1 == node.refusals.len() { "└─" } else { "├─" };
             let agents = if refusal.agents == 1 { "agent" } else { "agents" };
-            let _ = write!(text, "\n{stem}{branch} {}: {} {agents}", refusal.reason, refusal.agents);
-            if !refusal.nearest.is_empty() {
-                let _ = write!(text, ", nearest: {}", refusal.nearest);
+            let _ = write!(text, "\n{stem}{branch} {}: ", refusal.reason);
+            // A reason of the role's, such as its quota, is no agent's.
+            match (refusal.agents, refusal.nearest.as_str()) {
+                (count, "") => text.push_str(&format!("{count} {agents}")),
+                (0, nearest) => text.push_str(nearest),
+                (count, nearest) => text.push_str(&format!("{count} {agents}, nearest: {nearest}")),
             }
         }
     }
@@ -113,7 +116,8 @@ mod tests {
             "nodes": [
                 {"node": "node0", "needs": "9 CPUs", "refusals": [
                     {"reason": "cpu", "agents": 2, "nearest": "agent a lacks 7 CPUs"},
-                    {"reason": "mem", "agents": 1, "nearest": ""}]},
+                    {"reason": "mem", "agents": 1, "nearest": ""},
+                    {"reason": "quota", "agents": 0, "nearest": "the role's quota of 4 CPUs is used up"}]},
                 {"node": "node1", "needs": "1 CPU", "refusals": [{"reason": "offer", "agents": 0, "nearest": ""}]},
                 {"node": "node2", "needs": "1 CPU", "refusals": [{"reason": "offer", "agents": 0, "nearest": ""}]},
             ],
@@ -121,7 +125,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             tree(&explanation),
-            "clusters/local/reference/1.0.0/1\n2 nodes wait\n├─ node0 needs 9 CPUs\n│  ├─ cpu: 2 agents, nearest: agent a lacks 7 CPUs\n│  └─ mem: 1 agent\n└─ 2 nodes (node1, node2) need each 1 CPU\n   └─ offer: 0 agents"
+            "clusters/local/reference/1.0.0/1\n2 nodes wait\n├─ node0 needs 9 CPUs\n│  ├─ cpu: 2 agents, nearest: agent a lacks 7 CPUs\n│  ├─ mem: 1 agent\n│  └─ quota: the role's quota of 4 CPUs is used up\n└─ 2 nodes (node1, node2) need each 1 CPU\n   └─ offer: 0 agents"
         );
     }
 

@@ -1,10 +1,13 @@
 //! `bigdata product`: the catalog.
 
+mod rights;
+
 use crate::client::{Api, escaped};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::folder::ProductFolder;
 use bigdata_common::api::product::{ProductList, ProductView};
+use bigdata_common::container_options::ContainerRight;
 use clap::Subcommand;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
@@ -24,10 +27,24 @@ pub(crate) enum ProductCommand {
         /// Its version
         version: String,
     },
-    /// Register the product in a folder (product.json, template.json or .yaml, options.json, orchestrator), or bring it up to date
+    /// Register the product in a folder (product.json, template.json or .yaml, options.json, actions.json, orchestrator), or bring it up to date
     Register {
         /// The folder
         folder: PathBuf,
+    },
+    /// Show what a product's containers may do on the machines, or (an operator) allow exactly these rights: privileged,
+    /// host-mounts, host-namespaces, devices, capabilities
+    Allow {
+        /// The product's name
+        name: String,
+        /// Its version
+        version: String,
+        /// The rights from now on; none: show those that it has
+        #[arg(conflicts_with = "none")]
+        rights: Vec<ContainerRight>,
+        /// Take every right away, from the next launch on
+        #[arg(long)]
+        none: bool,
     },
     /// Take a product version out of the catalog
     Delete {
@@ -46,7 +63,7 @@ pub(crate) async fn run(command: ProductCommand, context: &Context) -> Result<()
     let api = context.api()?;
     match command {
         ProductCommand::List => list(&api, context).await,
-        ProductCommand::Show { name, version } => show(&api, context, &path(&name, &version)).await,
+        ProductCommand::Show { name, version } => show(&api.patient(), context, &path(&name, &version)).await,
         ProductCommand::Register { folder } => {
             let product = ProductFolder::read(&folder)?;
             let view = register(&api, &product).await?;
@@ -54,8 +71,11 @@ pub(crate) async fn run(command: ProductCommand, context: &Context) -> Result<()
                 return context.output.json(&view);
             }
             context.output.line(format!("products/{}/{} revision {}", view.name, view.version, view.revision))?;
-            eprintln!("next: bigdata launch {} {} --wait", view.name, view.version);
+            eprintln!("next: {}", rights::next_step(&view));
             Ok(())
+        }
+        ProductCommand::Allow { name, version, rights, none } => {
+            rights::allow(&api, context, &path(&name, &version), rights, none).await
         }
         ProductCommand::Delete { name, version } => {
             api.send(api.request(Method::DELETE, &path(&name, &version))).await?;
@@ -78,11 +98,8 @@ async fn list(api: &Api, context: &Context) -> Result<(), Failure> {
         return context.output.json(&list);
     }
     let row = |entry: ProductView| {
-        let state = if entry.missing.is_empty() {
-            "complete".to_owned()
-        } else {
-            format!("lacks {}", entry.missing.join(", "))
-        };
+        let lacking = entry.lacking();
+        let state = if lacking.is_empty() { "complete".to_owned() } else { format!("lacks {}", lacking.join(", ")) };
         [entry.name.to_string(), entry.version.to_string(), entry.description, entry.clusters.to_string(), state]
     };
     let rows = list.entries.into_iter().map(row).collect();
@@ -119,6 +136,7 @@ async fn show(api: &Api, context: &Context, path: &str) -> Result<(), Failure> {
         ("revision", product.revision.clone()),
         ("clusters", product.clusters.to_string()),
         ("lacks", product.missing.join(", ")),
+        ("containers may", rights::in_words(&product.container_rights)),
         ("logo", product.logo_url.clone()),
     ])?;
     context.output.line("")?;
@@ -178,10 +196,12 @@ fn kind(schema: Option<&Value>) -> String {
 pub(crate) async fn register(api: &Api, product: &ProductFolder) -> Result<ProductView, Failure> {
     let path = path(product.request.name.as_str(), product.request.version.as_str());
     api.send(api.request(Method::POST, "/products").json(&product.request)).await?;
+    // The template comes last: without it nothing is launched, and what is launched has all of the product.
     let parts = [
-        ("template", Some(&product.template), product.template_type()),
         ("options", product.options.as_ref(), "application/json"),
+        ("actions", product.actions.as_ref(), "application/json"),
         ("orchestrator", product.orchestrator.as_ref(), "text/plain"),
+        ("template", Some(&product.template), product.template_type()),
     ];
     let known: ProductView = api.get(&path).await?;
     for (part, text, content_type) in parts {

@@ -4,7 +4,7 @@ use crate::client::Api;
 use crate::commands::product;
 use crate::failure::Failure;
 use crate::folder::ProductFolder;
-use bigdata_common::api::product::ProductView;
+use bigdata_common::api::product::ProductList;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,6 +15,7 @@ struct Shipped {
     template: &'static str,
     yaml: bool,
     options: Option<&'static str>,
+    actions: Option<&'static str>,
     orchestrator: Option<&'static str>,
 }
 
@@ -40,14 +41,16 @@ pub(crate) fn shipped() -> Result<Vec<ProductFolder>, Failure> {
     CATALOG
         .iter()
         .map(|shipped| {
-            ProductFolder::from_texts(
-                shipped.product,
-                shipped.template.to_owned(),
-                shipped.yaml,
-                shipped.options.map(str::to_owned),
-                shipped.orchestrator.map(str::to_owned),
-            )
-            .map_err(|error| Failure::Failed(format!("a shipped product is not as it should be: {error}")))
+            let request = serde_json::from_str(shipped.product)
+                .map_err(|error| Failure::Failed(format!("a shipped product is not as it should be: {error}")))?;
+            Ok(ProductFolder {
+                request,
+                template: shipped.template.to_owned(),
+                yaml: shipped.yaml,
+                options: shipped.options.map(str::to_owned),
+                actions: shipped.actions.map(str::to_owned),
+                orchestrator: shipped.orchestrator.map(str::to_owned),
+            })
         })
         .collect()
 }
@@ -95,11 +98,10 @@ pub(crate) async fn register(api: &Api, file: &Path) -> Result<(), Failure> {
 }
 
 async fn current_revision(api: &Api, name: &str) -> Result<Option<String>, Failure> {
-    match api.get::<ProductView>(&format!("/products/{name}")).await {
-        Ok(view) => Ok(Some(view.revision)),
-        Err(failure) if failure.code() == 3 => Ok(None),
-        Err(failure) => Err(failure),
-    }
+    // From the list: one that is not there is answered as one that may still come, for as long as this goes on.
+    let list: ProductList = api.get("/products").await?;
+    let found = list.entries.into_iter().find(|entry| format!("{}/{}", entry.name, entry.version) == name);
+    Ok(found.map(|entry| entry.revision))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `bigdata up`: the only place that knows every service. It builds them in one process, around one bus and one engine.
 
 pub(crate) mod catalog;
+mod containers;
 mod data_directory;
 mod host;
 mod log;
@@ -84,6 +85,7 @@ pub(crate) async fn run(command: Up, output: Output) -> Result<(), Failure> {
     flags.extend(command.keep_nodes.then(|| ("keep_nodes", "true".to_owned())));
     flags.extend(command.no_catalog.then(|| ("catalog", "false".to_owned())));
     let settings = command.flags.settings(flags)?;
+    settings.check()?;
     let signals = signals::Signals::new()?;
     let platform = Platform::start(settings).await?;
     let directory = platform.data_directory().display();

@@ -1,5 +1,6 @@
 //! The services of one machine in one process.
 
+use super::containers::Containers;
 use super::data_directory::{DataDirectory, is_root};
 use super::host::Host;
 use super::ports::Ports;
@@ -12,7 +13,9 @@ use bigdata_chassis::bus::Bus;
 use bigdata_chassis::bus::embedded::EmbeddedBus;
 use bigdata_chassis::db::Migrations;
 use bigdata_chassis::messaging::relay::Relay;
+use bigdata_chassis::readiness::CATALOG;
 use bigdata_chassis::secret::Token;
+use bigdata_chassis::tasks::END_LIMIT;
 use bigdata_chassis::{Clock, Db, Deps, Tasks};
 use bigdata_framework::{Overhead, UidPool};
 use bigdata_gateway::GatewayDeps;
@@ -23,8 +26,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest that the services may take to end.
-const SERVICES_END: Duration = Duration::from_secs(10);
 /// How long the folder of a node that has ended is kept: its data may be somebody's, and its last lines are stored.
 const SANDBOX_RETENTION: Duration = Duration::from_secs(10);
 /// Who the framework is to the engine.
@@ -69,10 +70,18 @@ impl Platform {
         let host = Host::take(&directory.join("host.json"))?;
         let ports = Ports::load(&directory.join("ports.json"), host.address())?;
         let program = program::install(&directory.join("bin"))?;
-        let (engine, databases) =
-            tokio::try_join!(start_engine(&settings, &directory, &host, ports), Databases::open(&directory))?;
+        let containers = Containers::find().await;
+        let (engine, databases) = tokio::try_join!(
+            start_engine(&settings, &directory, &host, ports, &containers),
+            Databases::open(&directory)
+        )?;
         let shared =
             Shared { bus: Arc::new(EmbeddedBus::new()), tasks: Tasks::new(), token: directory.internal_token()? };
+        if settings.catalog {
+            // The gateway answers before these are known, since they are registered through it.
+            shared.tasks.readiness().waits_for(CATALOG, "the shipped products are being registered");
+        }
+        containers.keep_tidy(&shared.tasks, directory.join("engine"));
         let wiring = Wiring { listen, ports, host: &host, directory: &directory, program: &program };
         build_services(settings.clone(), &wiring, &databases, &shared, &engine).await?;
         for db in [&databases.registry, &databases.framework, &databases.orchestrator] {
@@ -82,6 +91,7 @@ impl Platform {
         directory.announce(&url)?;
         if settings.catalog {
             catalog::register(&Api::public(&url)?, &directory.join("catalog.json")).await?;
+            shared.tasks.readiness().has(CATALOG);
         }
         let keep_nodes = settings.keep_nodes;
         Ok(Self { url, keep_nodes, tasks: shared.tasks, engine, databases, directory, _host: host })
@@ -119,7 +129,7 @@ impl Platform {
 
     /// Ends everything in order: the services first, so that none of them sees the nodes end and starts them again.
     pub(crate) async fn stop(self) {
-        if !self.tasks.shut_down(SERVICES_END).await {
+        if !self.tasks.shut_down(END_LIMIT).await {
             tracing::warn!("some services did not end in time");
         }
         let executors = if self.keep_nodes { Shutdown::KeepExecutors } else { Shutdown::StopExecutors };
@@ -148,7 +158,7 @@ impl Databases {
     async fn close(&self) {
         let all = async { tokio::join!(self.registry.close(), self.framework.close(), self.orchestrator.close()) };
         // What is not closed is what SQLite repairs at the next start.
-        let _ = tokio::time::timeout(SERVICES_END, all).await;
+        let _ = tokio::time::timeout(END_LIMIT, all).await;
     }
 }
 
@@ -166,6 +176,7 @@ async fn start_engine(
     directory: &DataDirectory,
     host: &Host,
     ports: Ports,
+    containers: &Containers,
 ) -> Result<Engine, Failure> {
     let listen = SocketAddr::from((host.address(), ports.engine));
     let node_ports = ports.of_nodes();
@@ -173,13 +184,19 @@ async fn start_engine(
         resources.push(Resource::ports(node_ports.iter().copied()));
         resources
     });
+    let mounted_disks = settings.disks.clone();
     let settings = engine::Settings {
         hostname: nix::unistd::gethostname()
             .ok()
             .and_then(|name| name.into_string().ok())
             .unwrap_or_else(|| "localhost".to_owned()),
-        attributes: vec![Attribute::text("bigdata_net", &host.network())],
+        attributes: [Attribute::text("bigdata_net", &host.network())]
+            .into_iter()
+            .chain(containers.attribute())
+            .collect(),
+        executor_environment: containers.variables(),
         resources,
+        mounted_disks,
         ports: node_ports,
         credential: Some((PRINCIPAL.to_owned(), directory.engine_secret()?.expose().to_owned())),
         timing: Timing { sandbox_retention: SANDBOX_RETENTION, ..Timing::default() },
@@ -248,6 +265,7 @@ impl Wiring<'_> {
             program: self.program.clone(),
             vault_key: self.directory.join("keys/orchestrator.key"),
             script_uid_first: self.host.script_uid_first(),
+            backups_url: settings.backups_url.or_else(|| Some(self.directory.join("backups").display().to_string())),
             ..settings
         }
     }

@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) catalog: bool,
     /// What nodes may use: `cpus=4,mem=8192,disk=20000` (MiB); None: what the machine has.
     pub(crate) resources: Option<String>,
+    /// Where whole disks of the machine are mounted, for nodes that want one (`type: whole`). Each must be empty at first.
+    pub(crate) disks: Vec<PathBuf>,
     /// Logs go to standard error instead of the data directory.
     pub(crate) log_stderr: bool,
     /// What is logged.
@@ -44,6 +46,7 @@ impl Default for Settings {
             keep_nodes: false,
             catalog: true,
             resources: None,
+            disks: Vec::new(),
             log_stderr: false,
             log: LogSettings::default(),
             registry: bigdata_registry::Settings::default(),
@@ -75,6 +78,14 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Looks whether what the settings name is there and may be used.
+    ///
+    /// # Errors
+    /// When something is not, with its setting.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.orchestrator.check().map_err(|error| Failure::Usage(chain(&error)))
+    }
+
     /// The settings as a document. Secrets are in none: they come from files of their own, or from the environment.
     ///
     /// # Errors
@@ -87,6 +98,7 @@ impl Settings {
             "keep_nodes": self.keep_nodes,
             "catalog": self.catalog,
             "resources": self.resources,
+            "disks": self.disks,
             "log_stderr": self.log_stderr,
             "log": { "filter": self.log.filter, "json": self.log.json },
             "registry": of(serde_json::to_value(&self.registry))?,
@@ -176,6 +188,16 @@ mod tests {
         ] {
             let refused = parse(text).unwrap_err().to_string();
             assert!(refused.contains(fault), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_store_for_backups_that_is_none_is_refused() {
+        for url in ["s3://", "gs://", "az://", "backups", "ftp://x/y", "/proc/backups"] {
+            let settings = Settings::load(None, &[("orchestrator.backups_url", url.to_owned())]).unwrap();
+            let refused = settings.check().unwrap_err();
+            assert_eq!(refused.code(), 2, "{url}");
+            assert!(refused.to_string().contains("orchestrator.backups_url"), "{refused}");
         }
     }
 

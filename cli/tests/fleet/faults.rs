@@ -1,6 +1,9 @@
 //! What happens to fleets.
 
+use crate::courier::Courier;
+use crate::crowd::Crowd;
 use crate::fleet::Fleet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 /// Something that goes wrong for a while.
@@ -15,11 +18,16 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    /// Lets it happen, from beginning to end.
+    /// Lets it happen, from beginning to end: one that only began would go on in the tests after this one.
     pub(crate) fn strike(&self, fleet: &Fleet) {
-        (self.inject)(fleet);
-        std::thread::park_timeout(self.lasts);
+        let begun = catch_unwind(AssertUnwindSafe(|| (self.inject)(fleet)));
+        if begun.is_ok() {
+            std::thread::park_timeout(self.lasts);
+        }
         (self.heal)(fleet);
+        if let Err(panic) = begun {
+            resume_unwind(panic);
+        }
     }
 }
 
@@ -39,7 +47,7 @@ fn kill(fleet: &Fleet, parts: &[&str]) {
 }
 
 fn go_on(fleet: &Fleet) {
-    for part in ["framework-1", "framework-2", "registry-1", "orchestrator-1"] {
+    for part in ["mesos-master", "framework-1", "framework-2", "registry-1", "orchestrator-1"] {
         fleet.control(&["kill", part, "CONT"]);
     }
 }
@@ -103,6 +111,7 @@ pub(crate) const ALL: &[Fault] = &[
         0,
         nothing,
     ),
+    fault("Postgres has no connection left", Crowd::come, 8000, Crowd::leave),
     fault("RabbitMQ is killed", |fleet| kill(fleet, &["rabbitmq"]), 3000, start_all),
     fault("RabbitMQ takes nothing", |fleet| watermark(fleet, "0.0000001"), 6000, |fleet| watermark(fleet, "0.4")),
     fault(
@@ -115,6 +124,7 @@ pub(crate) const ALL: &[Fault] = &[
         500,
         nothing,
     ),
+    fault("events are late", Courier::come, 0, Courier::leave),
     fault("the Mesos master is killed", |fleet| kill(fleet, &["mesos-master"]), 2000, start_all),
     fault("a Mesos agent is killed and comes back", |fleet| kill(fleet, &["mesos-agent-1"]), 1500, start_all),
     fault(
@@ -158,6 +168,14 @@ pub(crate) const LONG: &[Fault] = &[
             fleet.control(&["kill", fleet.leader(), "STOP"]);
         },
         120_000,
+        go_on,
+    ),
+    fault(
+        "the Mesos master sleeps past two heartbeats",
+        |fleet| {
+            fleet.control(&["kill", "mesos-master", "STOP"]);
+        },
+        45_000,
         go_on,
     ),
 ];

@@ -2,23 +2,33 @@
 
 use serde_json::Value;
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, RwLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Names a folder with the programs to test, where it is not that of this build.
 const PROGRAMS: &str = "BIGDATA_BIN";
+/// Names a folder with a newer build, with a migration of each service, where an upgrade to one is to be tested.
+const NEXT: &str = "BIGDATA_BIN_NEXT";
 /// The longest that a test waits for anything.
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
+/// What the folders of fleets begin with whose tests failed.
+const FAILED: &str = "failed-";
+/// How often the end of a fleet is tried.
+const DOWN_TRIES: u32 = 3;
+/// The replicas of the framework.
+pub(crate) const FRAMEWORKS: [&str; 2] = ["framework-1", "framework-2"];
+/// The agents of Mesos.
+pub(crate) const AGENTS: [&str; 3] = ["mesos-agent-1", "mesos-agent-2", "mesos-agent-3"];
 /// The services' programs, beside the command line's.
 const SERVICES: [&str; 5] =
     ["bigdata-registry", "bigdata-framework", "bigdata-orchestrator", "bigdata-gateway", "bigdata-executor"];
 
 /// The folder of the programs under test.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     let built = || Path::new(env!("CARGO_BIN_EXE_bigdata")).parent().unwrap().to_owned();
     std::env::var_os(PROGRAMS).map_or_else(built, PathBuf::from)
 }
@@ -27,37 +37,95 @@ fn programs() -> PathBuf {
 pub(crate) struct Fleet {
     folder: TempDir,
     addresses: OnceLock<HashMap<String, String>>,
-    kept: AtomicBool,
+    /// Where the programs of parts that are started from now on come from.
+    programs: RwLock<PathBuf>,
 }
 
 impl Fleet {
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("bf").tempdir_in("/tmp").unwrap();
-        Self { folder, addresses: OnceLock::new(), kept: AtomicBool::new(false) }
+        Self { folder, addresses: OnceLock::new(), programs: RwLock::new(programs()) }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("fleet")
     }
 
     /// A command of `deploy/fleet`; it must succeed. What it wrote to standard output.
     pub(crate) fn control(&self, arguments: &[&str]) -> String {
-        let output = self.try_control(arguments);
+        self.control_with(arguments, &[])
+    }
+
+    /// The same with variables, which parts that it starts get.
+    pub(crate) fn control_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+        let output = self.try_control(arguments, variables);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "deploy/fleet {arguments:?}: {error}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn try_control(&self, arguments: &[&str]) -> Output {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/fleet");
-        Command::new(script)
-            .args(arguments)
+    /// Gives parts these settings as long as `body` takes. A fleet whose test failed is given up with them.
+    pub(crate) fn set(&self, parts: &[&str], variables: &[(&str, &str)], body: impl FnOnce()) {
+        let again = |variables: &[(&str, &str)]| {
+            for command in ["stop", "start", "wait"] {
+                self.control_with(&[&[command], parts].concat(), variables);
+            }
+        };
+        again(variables);
+        body();
+        again(&[]);
+    }
+
+    fn try_control(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        self.controlling().args(arguments).envs(variables.iter().copied()).output().unwrap()
+    }
+
+    fn controlling(&self) -> Command {
+        let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/fleet"));
+        command
             .env("BIGDATA_FLEET_DIR", self.path())
             .env("BIGDATA_FLEET_PORTS", std::env::var("BIGDATA_FLEET_PORTS").unwrap_or_else(|_| "17000".to_owned()))
-            .env(PROGRAMS, programs())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .env(PROGRAMS, self.programs.read().unwrap().as_path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Whether each agent has a machine of its own, as far as the network goes.
+    pub(crate) fn has_machines(&self) -> bool {
+        std::env::var("BIGDATA_FLEET_MACHINES").as_deref() == Ok("1")
+    }
+
+    /// A command that is run on an agent's machine.
+    pub(crate) fn inside(&self, agent: &str, words: &[&str]) -> Command {
+        let mut command = self.controlling();
+        command.args(["inside", agent]).args(words);
+        command
+    }
+
+    /// What is started from now on is of the newer build. False where there is none.
+    pub(crate) fn upgrade(&self) -> bool {
+        let next = std::env::var_os(NEXT).map(PathBuf::from);
+        if let Some(next) = &next {
+            self.programs.write().unwrap().clone_from(next);
+        }
+        next.is_some()
+    }
+
+    /// The newest migration of a service's schema.
+    pub(crate) fn schema_version(&self, service: &str) -> u64 {
+        self.value(&format!("SELECT max(version) FROM {service}._sqlx_migrations")).parse().unwrap()
+    }
+
+    /// What a query answers; empty where it has no row, or the database is away.
+    pub(crate) fn value(&self, query: &str) -> String {
+        let output = Command::new("psql").args([self.address("FLEET_POSTGRES"), "-qtAc", query]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// The process of a part; empty where it never ran.
+    pub(crate) fn pid_of(&self, part: &str) -> String {
+        let text = std::fs::read_to_string(self.path().join("run").join(format!("{part}.pid"))).unwrap_or_default();
+        text.split(' ').next().unwrap_or_default().to_owned()
     }
 
     /// Brings up what does not run; the reference product is registered when this returns.
@@ -87,8 +155,12 @@ impl Fleet {
         addresses.get(name).unwrap_or_else(|| panic!("{name} is not in {addresses:?}"))
     }
 
-    /// Runs a client command at one gateway or the other, until it succeeds.
+    /// Runs a client command at one gateway or the other, until it succeeds. A launch whose answer was lost is not another one.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        let key = format!("test-{:x}", rand::random::<u64>());
+        let has_own = arguments[0] != "launch" || arguments.contains(&"--idempotency-key");
+        let own: &[&str] = if has_own { &[] } else { &["--idempotency-key", &key] };
+        let arguments = &[arguments, own].concat();
         let gateways: Vec<&str> = self.address("FLEET_GATEWAY").split(',').collect();
         let deadline = Instant::now() + LIMIT;
         for gateway in gateways.iter().cycle() {
@@ -109,12 +181,17 @@ impl Fleet {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("bigdata {arguments:?}: {error} in {text:?}"))
     }
 
-    /// Sends a client command on its way, whatever its end; for requests that are sent again later under the same key.
-    pub(crate) fn begin(&self, arguments: &[&str]) -> std::process::Child {
+    /// A client command at the first gateway.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let gateway = self.address("FLEET_GATEWAY").split(',').next().unwrap();
         let mut command = Command::new(programs().join("bigdata"));
-        command.args(["--url", gateway]).args(arguments).env_remove("BIGDATA_SOCKET");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        command.args(["--url", gateway]).args(arguments).env_remove("BIGDATA_SOCKET").stdin(Stdio::null());
+        command
+    }
+
+    /// Sends one on its way, whatever its end; for requests that are sent again later under the same key.
+    pub(crate) fn begin(&self, arguments: &[&str]) -> std::process::Child {
+        self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     /// The cluster's entry.
@@ -134,13 +211,41 @@ impl Fleet {
 
     /// The framework that leads.
     pub(crate) fn leader(&self) -> &'static str {
-        const REPLICAS: [&str; 2] = ["framework-1", "framework-2"];
         until("a framework leads", || {
             let addresses: Vec<&str> = self.address("FLEET_FRAMEWORK").split(',').collect();
             // A framework that does not lead answers 503.
             let leads = |at: &usize| self.get(&format!("{}/internal/v1/orphans", addresses[*at])).is_some();
-            [0, 1].into_iter().find(leads).map(|at| REPLICAS[at])
+            [0, 1].into_iter().find(leads).map(|at| FRAMEWORKS[at])
         })
+    }
+
+    /// The base URL of the framework that leads.
+    pub(crate) fn leader_url(&self) -> String {
+        let position = usize::from(self.leader() == "framework-2");
+        self.address("FLEET_FRAMEWORK").split(',').nth(position).unwrap().to_owned()
+    }
+
+    /// What a part has written to its log.
+    pub(crate) fn log_of(&self, part: &str) -> String {
+        std::fs::read_to_string(self.path().join("log").join(format!("{part}.log"))).unwrap_or_default()
+    }
+
+    /// What the leading master has, as its operators are told.
+    pub(crate) fn mesos(&self) -> Value {
+        let url = format!("{}/master/state", self.address("FLEET_MESOS"));
+        until("the master tells what it has", || self.get(&url))
+    }
+
+    /// The agents as the leading master lists them, with their reservations and volumes: its state has neither.
+    pub(crate) fn agents(&self) -> Vec<Value> {
+        let url = format!("{}/master/slaves", self.address("FLEET_MESOS"));
+        until("the master lists its agents", || self.get(&url)?["slaves"].as_array().cloned())
+    }
+
+    /// The registry's id, which is the label of all that its clusters have at Mesos.
+    pub(crate) fn registry(&self) -> String {
+        let id = || Some(self.value("SELECT value FROM registry.registry_facts WHERE name = 'id'"));
+        until("the registry has an id", || id().filter(|id| !id.is_empty()))
     }
 
     /// GET as a service of the fleet; None where nothing answers with 200 within 5 s.
@@ -180,19 +285,59 @@ impl Fleet {
         pids.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit())).filter(works_there).collect()
     }
 
-    /// Leaves the fleet's logs where they are, for whoever looks into a failure.
-    pub(crate) fn keep(&self) {
-        self.kept.store(true, Ordering::Relaxed);
+    /// Those of these tasks.
+    pub(crate) fn processes_of(&self, tasks: &[String]) -> Vec<String> {
+        let of_tasks = |pid: &String| {
+            let place = std::fs::read_link(Path::new("/proc").join(pid).join("cwd"));
+            place.is_ok_and(|place| tasks.iter().any(|task| place.to_string_lossy().contains(task)))
+        };
+        self.node_processes().into_iter().filter(of_tasks).collect()
     }
 
-    /// The last lines that mention trouble, of every service.
+    /// Kills a node with its executor, as the machine's lack of memory does.
+    pub(crate) fn kill_task(&self, task: &str) {
+        let pids = self.processes_of(&[task.to_owned()]);
+        assert!(!pids.is_empty(), "no process of task {task}");
+        // One may have ended by the end of another.
+        Command::new("kill").arg("-KILL").args(&pids).output().unwrap();
+    }
+
+    /// Ends the fleet of a test that failed, and leaves what it had for whoever looks into that: the next test begins with a new
+    /// one, at the same addresses and with the same keys. Whether there can be one.
+    pub(crate) fn give_up(&self, test: &str) -> bool {
+        let ends = || {
+            let down = self.try_control(&["down"], &[]);
+            eprint!("{}", String::from_utf8_lossy(&down.stderr));
+            down.status.success()
+        };
+        // A part that ends just when it is to be killed makes this fail.
+        if !(0..DOWN_TRIES).any(|_| ends()) {
+            return false;
+        }
+        let left = self.folder.path().join(format!("{FAILED}{test}"));
+        let renewed = std::fs::rename(self.path(), &left).and_then(|()| std::fs::create_dir(self.path()));
+        // Without keys, where it never came as far as to have some.
+        let copied = Command::new("cp").arg("-a").arg(left.join("keys")).arg(self.path()).output();
+        // Copies of the programs, which are large.
+        let _ = std::fs::remove_dir_all(left.join("bin"));
+        eprintln!("{} has what the fleet had ({renewed:?}, {:?})", left.display(), copied.map(|output| output.status));
+        renewed.is_ok()
+    }
+
+    /// The last lines that mention trouble, of every part; not those of its start, which waits for others.
     pub(crate) fn log(&self) -> String {
+        let is_trouble = |line: &&str| {
+            let is_warning = ["WARN\"", "ERROR", "WARN "].iter().any(|word| line.contains(word));
+            is_warning && !line.contains("bigdata_chassis::readiness")
+        };
         let mut text = String::new();
         for entry in std::fs::read_dir(self.path().join("log")).into_iter().flatten().flatten() {
             let log = std::fs::read_to_string(entry.path()).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
+            let lines: Vec<&str> = log.lines().filter(is_trouble).collect();
             let last = lines[lines.len().saturating_sub(8)..].join("\n");
-            text.push_str(&format!("\n--- {}\n{last}", entry.file_name().display()));
+            if !last.is_empty() {
+                text.push_str(&format!("\n--- {}\n{last}", entry.file_name().display()));
+            }
         }
         text
     }
@@ -200,13 +345,19 @@ impl Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        let kept = self.kept.load(Ordering::Relaxed);
-        // What cannot be ended is told by the script itself.
-        let _ = self.try_control(if kept { &["down"] } else { &["down", "--wipe"] });
-        if kept {
-            eprintln!("the fleet's logs: {}", self.path().join("log").display());
-            let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
-            let _ = folder.keep();
+        let down = self.try_control(&["down", "--wipe"], &[]);
+        if !down.status.success() {
+            eprintln!("the fleet does not end: {}", String::from_utf8_lossy(&down.stderr));
+        }
+        let left = std::fs::read_dir(self.folder.path()).into_iter().flatten().flatten().map(|entry| entry.path());
+        let failed: Vec<PathBuf> = left
+            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(FAILED)))
+            .collect();
+        if !failed.is_empty() {
+            // The last one's keys.
+            let _ = std::fs::remove_dir_all(self.path());
+            eprintln!("what the fleets of failed tests had, logs below log/: {failed:#?}");
+            self.folder.disable_cleanup(true);
         }
     }
 }
@@ -225,12 +376,17 @@ fn client(gateway: &str, arguments: &[&str]) -> Output {
 
 /// Polls until there is a value.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    until_told(what, || look().ok_or(""))
+}
+
+/// The same for looks that tell what they have seen in place of it.
+pub(crate) fn until_told<T, S: Display>(what: &str, mut look: impl FnMut() -> Result<T, S>) -> T {
     let deadline = Instant::now() + LIMIT;
     loop {
-        if let Some(value) = look() {
-            return value;
+        match look() {
+            Ok(value) => return value,
+            Err(seen) => assert!(Instant::now() < deadline, "not in time: {what} {seen}"),
         }
-        assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::park_timeout(Duration::from_millis(100));
     }
 }

@@ -1,9 +1,8 @@
 //! A cluster's life by the command line.
 
-use crate::support::{Data, LIMIT, Platform, get, templates, until};
+use crate::support::{Data, Platform, get, templates, until};
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 #[test]
 fn a_cluster_lives_and_leaves_nothing() {
@@ -108,10 +107,8 @@ fn works_on_a_node(platform: &Platform, cluster: &str) {
 fn destroys(platform: &Platform, data: &Data, cluster: &str) {
     let nodes = platform.nodes(cluster);
     assert!(data.nodes().len() >= 4);
-    let begun = Instant::now();
     assert!(platform.run(&["cluster", "destroy", cluster, "--wait"]).contains("destroyed"));
-    assert!(begun.elapsed() < LIMIT);
-    assert_eq!(data.nodes(), Vec::<String>::new());
+    data.ended();
     assert!(nodes.iter().all(|(_, address)| get(*address, "/").is_none()));
     let agent = &platform.json(&["agents"])["agents"][0];
     assert_eq!((&agent["nodes"], &agent["used"]["mem"]), (&json!(0), &json!(0.0)));

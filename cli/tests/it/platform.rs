@@ -1,6 +1,7 @@
 //! The platform's own life: one per data directory, on loopback alone, and what survives its ends.
 
-use crate::support::{Data, PROGRAM, Platform, get, processes, until};
+use crate::support::{Data, PROGRAM, Platform, get, processes, send, until};
+use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Instant;
@@ -83,6 +84,35 @@ fn a_stop_is_graceful_and_the_next_start_brings_the_cluster_back() {
     platform.run(&["cluster", "destroy", &cluster, "--wait"]);
 }
 
+/// From the gateway to the registry, by an event to the framework, by what the registry wants of its runs to the
+/// orchestrator, and on with what these tell.
+#[test]
+fn a_request_is_followed_through_every_service() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let data = Data::new();
+    let platform = data.up(&[]);
+    let headers = format!(
+        "content-type: application/json\r\nx-request-id: follow-me\r\ntraceparent: 00-{TRACE}-b7ad6b7169203331-01\r\n"
+    );
+    let launch = "POST /bigdata/api/v1/products/reference/1.0.0";
+    let answer: Value = serde_json::from_str(&send(platform.address(), launch, &headers, "{\"size\": 1}")).unwrap();
+    let cluster = answer["dn"].as_str().unwrap();
+    platform.run(&["cluster", "wait", cluster, "--timeout", "300"]);
+    for words in [
+        ["bigdata_gateway", "a request was answered"],
+        ["bigdata_chassis", "answered"],
+        ["bigdata_framework", "nodes are placed"],
+        ["bigdata_orchestrator", "a run ended"],
+    ] {
+        until(&format!("{words:?} stands in the log with the request and its trace"), || {
+            let log = std::fs::read_to_string(data.path().join("log/bigdata.log")).unwrap();
+            let is_it = |line: &str| ["\"follow-me\"", TRACE].iter().chain(&words).all(|word| line.contains(word));
+            log.lines().any(is_it).then_some(())
+        });
+    }
+    platform.run(&["cluster", "destroy", cluster, "--wait"]);
+}
+
 #[test]
 fn nodes_go_on_where_they_are_asked_to() {
     let data = Data::new();
@@ -90,10 +120,10 @@ fn nodes_go_on_where_they_are_asked_to() {
     let cluster = platform.launch(1);
     let node = platform.nodes(&cluster)[0].1;
     assert_eq!(platform.signal("-INT"), Some(0));
-    assert!(get(node, "/health").is_some());
+    until("the node goes on", || get(node, "/health"));
     let platform = data.up(&[]);
     adopted(&platform, &cluster);
-    assert!(get(node, "/health").is_some());
+    until("the node goes on", || get(node, "/health"));
     platform.run(&["cluster", "destroy", &cluster, "--wait"]);
 }
 
@@ -106,14 +136,16 @@ fn a_platform_that_was_killed_finds_its_nodes_again() {
     let processes = data.nodes();
     assert!(processes.len() >= 4, "an executor and a workload each: {processes:?}");
     assert_eq!(platform.signal("-KILL"), None);
-    assert!(nodes.iter().all(|(_, address)| get(*address, "/health").is_some()));
+    for (name, address) in &nodes {
+        until(&format!("{name} goes on"), || get(*address, "/health"));
+    }
 
     let platform = data.up(&[]);
     adopted(&platform, &cluster);
-    assert_eq!(data.nodes(), processes, "nodes were started anew");
+    data.are(&processes);
     assert_eq!(platform.nodes(&cluster), nodes);
     platform.run(&["cluster", "destroy", &cluster, "--wait"]);
-    assert_eq!(data.nodes(), Vec::<String>::new());
+    data.ended();
 }
 
 #[test]
@@ -140,7 +172,7 @@ fn nodes_need_no_way_to_the_program_and_outlive_its_upgrade() {
     let installed = data.path().join("bin/bigdata");
     assert_eq!(installed.metadata().unwrap().len(), program.metadata().unwrap().len(), "the new build is installed");
     adopted(&platform, &cluster);
-    assert_eq!(data.nodes(), processes, "nodes were started anew");
+    data.are(&processes);
     assert_eq!(runs(&platform), version);
     platform.run(&["node", "restart", &cluster, "node0"]);
     comes_back(&platform, &cluster);

@@ -12,18 +12,24 @@ use tempfile::TempDir;
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_bigdata");
 /// The longest that a test waits for anything.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 /// Where a platform keeps everything: below the system's folder for such, on a short path that other users may pass.
 pub(crate) struct Data {
     folder: TempDir,
+    variables: Vec<(&'static str, PathBuf)>,
 }
 
 impl Data {
     pub(crate) fn new() -> Self {
+        Self::with(Vec::new())
+    }
+
+    /// One whose platforms have these variables in their environment.
+    pub(crate) fn with(variables: Vec<(&'static str, PathBuf)>) -> Self {
         let folder = tempfile::Builder::new().prefix("bd").tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
-        Self { folder }
+        Self { folder, variables }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -40,6 +46,16 @@ impl Data {
         processes(&folder.display().to_string()).into_iter().filter(works_there).collect()
     }
 
+    /// Waits until none of them is left: an executor has told its end a moment before it exits.
+    pub(crate) fn ended(&self) {
+        until("every process of the nodes has ended", || self.nodes().is_empty().then_some(()));
+    }
+
+    /// Waits until they are these again: whoever was sent to look at a node may be on its way out still.
+    pub(crate) fn are(&self, processes: &[String]) {
+        until("the nodes are the same processes as before", || (self.nodes() == processes).then_some(()));
+    }
+
     /// A running `bigdata up` on it.
     pub(crate) fn up(&self, arguments: &[&str]) -> Platform {
         self.up_by(Path::new(PROGRAM), arguments)
@@ -52,7 +68,7 @@ impl Data {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let started: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("up did not start: {line:?}"));
         let url = started["url"].as_str().unwrap().to_owned();
-        Platform { child, url, data: self.path() }
+        Platform { child: Some(child), url, data: self.path() }
     }
 
     /// A command that runs the platform on it.
@@ -62,9 +78,13 @@ impl Data {
 
     fn command_of(&self, program: &Path, word: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
-        command.args([word, "--json", "--listen", "127.0.0.1:0", "--resources", "cpus=8,mem=8192,disk=20000"]);
+        command.args([word, "--json", "--listen", "127.0.0.1:0"]);
+        if !arguments.contains(&"--resources") {
+            command.args(["--resources", "cpus=8,mem=8192,disk=20000"]);
+        }
         command.arg("--data-dir").arg(self.path()).args(arguments);
         command.stdin(Stdio::null()).env_remove("BIGDATA_URL").env_remove("BIGDATA_SOCKET");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 }
@@ -81,7 +101,8 @@ impl Drop for Data {
 
 /// A running platform; ended by force when dropped.
 pub(crate) struct Platform {
-    child: Child,
+    /// Where it is a process of its own.
+    child: Option<Child>,
     pub(crate) url: String,
     data: PathBuf,
 }
@@ -114,6 +135,23 @@ impl Platform {
         error
     }
 
+    /// Runs a client command that changes a cluster, and again as long as another operation changes it: the answer to a node
+    /// that was slow for a moment comes by itself.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Output {
+        until("no other operation changes the cluster", || {
+            let output = self.try_run(arguments);
+            (!String::from_utf8_lossy(&output.stderr).contains("BD0031")).then_some(output)
+        })
+    }
+
+    /// The same, which must succeed. Its standard output.
+    pub(crate) fn change(&self, arguments: &[&str]) -> String {
+        let output = self.ask(arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "bigdata {arguments:?} ended with {}: {error}{}", output.status, self.log());
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// A client command.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
@@ -131,7 +169,7 @@ impl Platform {
     /// Launches the reference product and waits; the cluster's distinguished name.
     pub(crate) fn launch(&self, size: u32) -> String {
         let size = format!("size={size}");
-        let view = self.json(&["launch", "reference", "1.0.0", &size, "--wait", "--timeout", "60"]);
+        let view = self.json(&["launch", "reference", "1.0.0", &size, "--wait", "--timeout", "300"]);
         assert_eq!(view["status"], "ready");
         view["dn"].as_str().unwrap().to_owned()
     }
@@ -163,11 +201,10 @@ impl Platform {
 
     /// Sends a signal and waits for the end; the exit code.
     pub(crate) fn signal(mut self, signal: &str) -> Option<i32> {
-        let pid = self.child.id().to_string();
+        let child = self.child.as_mut().unwrap();
+        let pid = child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-        let code = until("the platform ends", || self.child.try_wait().unwrap().map(|status| status.code()));
-        std::mem::forget(self);
-        code
+        until("the platform ends", || child.try_wait().unwrap().map(|status| status.code()))
     }
 
     /// The last lines of the platform's log.
@@ -179,10 +216,17 @@ impl Platform {
 }
 
 impl Platform {
+    /// One of services that the test itself runs.
+    pub(crate) fn at(address: SocketAddr, data: &Data) -> Self {
+        Self { child: None, url: format!("http://{address}"), data: data.path() }
+    }
+
     /// Ends it by force.
     pub(crate) fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -217,16 +261,22 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Option<Value> {
 
 /// PUT over TCP; it must be accepted.
 pub(crate) fn put(address: SocketAddr, path: &str, body: &str) {
+    send(address, &format!("PUT {path}"), "", body);
+}
+
+/// This method and path over TCP, with headers that each end their line; it must be accepted. The answer's body.
+pub(crate) fn send(address: SocketAddr, what: &str, headers: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
     write!(
         stream,
-        "PUT {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        "{what} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}"
     )
     .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 20"), "PUT {path}: {answer}");
+    assert!(answer.starts_with("HTTP/1.1 20"), "{what}: {answer}");
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 /// The ids of living processes whose command line, environment or working directory names `text`; never this one.

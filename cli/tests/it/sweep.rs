@@ -1,9 +1,10 @@
-//! `kill -9` of the whole platform at any moment of a launch, an operation and a destroy, then a start: every accepted request
-//! finishes, none twice, nothing leaks.
+//! `kill -9` of the whole platform at any moment of a launch, an operation, a scale, an action and a destroy, then a start:
+//! every accepted request finishes, none twice, nothing leaks.
 //!
 //! `BIGDATA_SWEEP_ROUNDS` (5) and `BIGDATA_SWEEP_SEED` (a new one) steer it.
 
 use crate::support::{Data, Platform, until};
+use crate::trial;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
@@ -78,6 +79,66 @@ fn a_killed_platform_finishes_what_it_accepted() {
         platform.run(&["admin", "invariants"]);
         assert_eq!(platform.signal("-TERM"), Some(0), "round {round}: the platform did not stop well");
     }
+}
+
+#[test]
+fn a_killed_platform_finishes_the_changes_that_it_accepted() {
+    let rounds = number("BIGDATA_SWEEP_ROUNDS").unwrap_or(5);
+    let seed = number("BIGDATA_SWEEP_SEED").unwrap_or_else(|| rand::random::<u32>().into());
+    eprintln!("sweep: {rounds} rounds of changes with BIGDATA_SWEEP_SEED={seed}");
+    let mut random = SmallRng::seed_from_u64(seed);
+    let data = Data::new();
+    let mut platform = data.up(&["--no-catalog"]);
+    trial::register(&platform);
+    let launched = platform.json(&["launch", "trial", "1", "size=1", "peers=true", "--wait", "--timeout", "300"]);
+    let dn = launched["dn"].as_str().unwrap().to_owned();
+    for round in 0..rounds {
+        for size in [3, 1] {
+            let wanted = format!("size={size}");
+            let scale = ["scale", "trial", wanted.as_str()];
+            let moment = kill_during(platform, &scale, &mut random);
+            eprintln!("round {round}: killed {moment:?} after a scale to {size} was sent");
+            platform = data.up(&["--no-catalog"]);
+            // It was accepted and goes on; or it is asked for again.
+            until(&format!("round {round}: {wanted}"), || {
+                let settled = is_settled(&platform, &dn) && trial::names(&platform).len() == size;
+                if !settled {
+                    platform.try_run(&scale);
+                }
+                settled.then_some(())
+            });
+            is_sound(&platform, &dn);
+        }
+        let word = format!("word={round}");
+        let moment = kill_during(platform, &["action", "trial", "say", &word], &mut random);
+        eprintln!("round {round}: killed {moment:?} after an action was sent");
+        platform = data.up(&["--no-catalog"]);
+        until(&format!("round {round}: the action has ended"), || is_settled(&platform, &dn).then_some(()));
+        let list = platform.json(&["operation", "list"]);
+        let said: Vec<&Value> =
+            list["operations"].as_array().unwrap().iter().filter(|one| one["action"] == "say").collect();
+        assert!(said.len() as u64 <= round + 1, "one action a round: {said:#?}");
+        assert!(said.iter().all(|one| one["status"] == "succeeded"), "{said:#?}{}", platform.log());
+        is_sound(&platform, &dn);
+    }
+    platform.run(&["cluster", "destroy", &dn, "--wait"]);
+    history_is_whole(&platform, &dn);
+    nothing_is_left(&platform, &data);
+    platform.run(&["admin", "invariants"]);
+}
+
+/// Nothing changes the cluster, but what the clock asks for.
+fn is_settled(platform: &Platform, dn: &str) -> bool {
+    let list = platform.json(&["operation", "list"]);
+    let mut open = list["operations"].as_array().unwrap().iter().filter(|one| one["ended_at"].is_null());
+    clusters(platform).iter().any(|cluster| cluster["dn"] == dn && cluster["health"] == "healthy")
+        && open.all(|one| one["action"] == "check")
+}
+
+fn is_sound(platform: &Platform, dn: &str) {
+    one_workload_a_node(platform, dn);
+    history_is_whole(platform, dn);
+    platform.run(&["admin", "invariants"]);
 }
 
 fn ends_as(platform: &Platform, dn: &str, status: &str) {

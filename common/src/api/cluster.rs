@@ -1,6 +1,7 @@
 //! Clusters as clients see them.
 
 use crate::blueprint::Blueprint;
+use crate::event::Connect;
 use crate::internal::Secrets;
 use crate::status::{ClusterStatus, Health, NodeStatus, Termination};
 use crate::{ClusterDn, ClusterId, Name, OperationId, ProductRef, Timestamp};
@@ -151,6 +152,9 @@ pub struct NodeView {
     pub host: String,
     /// Where it stands.
     pub status: NodeStatus,
+    /// Whether it is wanted no more, and goes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
     /// What its checks say; `unknown` where none are declared or none has been made.
     pub health: Health,
     /// Its address; empty until it is placed.
@@ -250,6 +254,12 @@ pub struct EndpointView {
     pub role: String,
     /// The address as the script gave it (`http://127.64.0.1:8080/`).
     pub url: String,
+    /// A client's command line, where the script gave one; secrets stand in its environment by their names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connect>,
+    /// The same as a line for a shell, which reads the secrets from the platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
 }
 
 /// What a script published.
@@ -304,11 +314,14 @@ pub struct LogLine {
     pub line: String,
 }
 
-/// Reply of `GET …/logs`.
+/// Reply of `GET …/logs`, of a cluster or of an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPage {
     /// In order.
     pub lines: Vec<LogLine>,
     /// Give it as `after` for the next page.
     pub next: Option<u64>,
+    /// Of an operation: whether one of its runs had not ended when the lines were read, so that more may come of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<bool>,
 }

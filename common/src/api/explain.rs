@@ -15,11 +15,11 @@ pub struct Explanation {
     pub waiting_since: Option<Timestamp>,
     /// When the search is given up.
     pub deadline: Option<Timestamp>,
-    /// Per node that has no place.
+    /// Per node that has no place, or does not run there as it should.
     pub nodes: Vec<NodeExplanation>,
 }
 
-/// Why one node has no place.
+/// Why one node has no place, or what it does there before it runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeExplanation {
     /// The node.
@@ -33,9 +33,11 @@ pub struct NodeExplanation {
 /// One kind of refusal, counted over the agents.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// `cpu`, `mem`, `disk`, `port`, `address`, `attribute`, `runtime`, `offer`, `role`.
+    /// `cpu`, `mem`, `disk`, `port`, `address`, `attribute`, `runtime`, `network`, `offer`, `role` (the agent offers enough,
+    /// and has reserved it for others), `quota` (of our role), `agent` (the node's own, which is away). Of a node that has a
+    /// place, or has had one: `start`, `stop`, `retry`, `health`.
     pub reason: String,
-    /// How many agents refused for it.
+    /// How many agents refused for it; 0 where it is no agent's.
     pub agents: u32,
     /// The nearest miss in words (`agent a7 lacks 412 MiB`).
     pub nearest: String,

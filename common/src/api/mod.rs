@@ -1,8 +1,10 @@
 //! Bodies of the public API, below [`PREFIX`].
 
+pub mod change;
 pub mod cluster;
 pub mod explain;
 pub mod operation;
+pub mod orphan;
 pub mod problem;
 pub mod product;
 

@@ -1,7 +1,7 @@
 //! Operations as clients see them.
 
 use crate::status::{OperationKind, OperationStatus};
-use crate::{ClusterDn, OperationId, Timestamp};
+use crate::{ClusterDn, Name, OperationId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Reply of `GET /operations/{id}`.
@@ -11,6 +11,18 @@ pub struct OperationView {
     pub id: OperationId,
     /// What kind of change it is.
     pub kind: OperationKind,
+    /// The script's action, where it is one that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// The node that it is about, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Name>,
+    /// What asked for it, where that was no user (`node-lost: node1 failed`, `every 1 day`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// The operation that this one does again, where it is a retry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<OperationId>,
     /// The cluster that it changes.
     pub cluster: ClusterDn,
     /// Where it stands.

@@ -91,6 +91,20 @@ codes! {
     WaitTimedOut = "BD0028", 504, "the wait ended before its time";
     /// Another replica of the service leads.
     NotLeader = "BD0029", 503, "another replica of the service leads";
+    /// The product declares no such action, or none that users may call.
+    UnknownAction = "BD0030", 404, "there is no such action";
+    /// Another operation changes the cluster, and the product does not want this one to wait.
+    ClusterBusy = "BD0031", 409, "another operation changes the cluster";
+    /// There is no such backup, or it belongs to somebody else.
+    UnknownBackup = "BD0032", 404, "there is no such backup";
+    /// The declaration of a product's actions has faults.
+    InvalidActions = "BD0033", 422, "the declaration of actions is not as it should be";
+    /// The product's containers would do on the machine what no operator has allowed the product.
+    ContainerRightsMissing = "BD0034", 403, "the product lacks container rights";
+    /// A node can run as a container only, and no agent has a container engine.
+    NoContainerEngine = "BD0035", 409, "no agent has a container engine";
+    /// The operation has not ended, ended well, was begun by the platform, or is taken up again another way.
+    NotRetriable = "BD0036", 409, "the operation is not to be begun again";
 }
 
 /// One fault among several: where, and what.

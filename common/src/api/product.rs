@@ -1,6 +1,7 @@
 //! Products as clients see them.
 
-use crate::Name;
+use crate::container_options::{ContainerRight, ContainerRights};
+use crate::{Name, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Body of `POST /products`.
@@ -38,6 +39,45 @@ pub struct ProductView {
     pub missing: Vec<String>,
     /// How many clusters of it are not destroyed.
     pub clusters: u64,
+    /// What its containers may do on the machine beyond the harmless.
+    #[serde(default)]
+    pub container_rights: ProductRights,
+}
+
+impl ProductView {
+    /// What a launch with its defaults would lack, in words: parts, and rights of its containers.
+    pub fn lacking(&self) -> Vec<String> {
+        let rights = self.container_rights.lacking().into_iter().map(|right| format!("the right {right}"));
+        self.missing.iter().cloned().chain(rights).collect()
+    }
+}
+
+/// The container rights of a product: what its `docker_opts` take, and what an operator has given. Reply of
+/// `GET /products/{name}/{version}/container-rights`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProductRights {
+    /// What the template takes with the options' defaults and examples, as far as it renders with these.
+    pub needed: ContainerRights,
+    /// What an operator has given.
+    pub given: ContainerRights,
+    /// Who gave them, or took them away; None: nobody yet.
+    pub by: Option<Name>,
+    /// When that was.
+    pub at: Option<Timestamp>,
+    /// Since when they do not count: somebody who is no operator changed the template or the options then.
+    pub lapsed_at: Option<Timestamp>,
+}
+
+impl ProductRights {
+    /// The rights that a launch has.
+    pub fn in_force(&self) -> ContainerRights {
+        if self.lapsed_at.is_some() { ContainerRights::new() } else { self.given.clone() }
+    }
+
+    /// What the template takes and a launch would not have.
+    pub fn lacking(&self) -> Vec<ContainerRight> {
+        self.needed.difference(&self.in_force()).copied().collect()
+    }
 }
 
 /// Reply of `GET /products`.

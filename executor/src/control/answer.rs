@@ -9,10 +9,10 @@ use hyper::body::Frame;
 use hyper::header::CONTENT_TYPE;
 use hyper::{Response, StatusCode};
 use serde::Serialize;
-use std::convert::Infallible;
+use std::io;
 
 /// A reply's body: whole or a stream.
-pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// A reply, or the problem in its place.
 pub(super) type Answer = Result<Response<Body>, Failure>;
 
@@ -29,6 +29,11 @@ impl Failure {
     /// Something that the executor itself could not do.
     pub(super) fn internal(detail: impl Into<String>) -> Self {
         Self::new(ProblemCode::Internal, detail)
+    }
+
+    /// What was wrong this time.
+    pub(super) fn detail(self) -> String {
+        self.0.detail
     }
 
     /// As `application/problem+json`.
@@ -54,7 +59,13 @@ pub(super) fn respond(status: u16, content_type: &'static str, body: Body) -> Re
 
 /// A body that is there already.
 pub(super) fn whole(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).boxed_unsync()
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body that comes piece by piece, and breaks off at an error.
+pub(super) fn streamed_or_broken(pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Body {
+    use futures_util::StreamExt as _;
+    StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
 }
 
 /// A body that comes piece by piece; dropped when the caller goes away.

@@ -106,6 +106,11 @@ impl Attempts {
 }
 
 impl Caller {
+    /// Whether it is the run of a script.
+    pub(super) fn is_script(&self) -> bool {
+        self.own.is_some()
+    }
+
     /// Resolves when a newer attempt of the same run has called. Cancel-safe.
     pub(super) async fn overtaken(&mut self) {
         let Some(own) = self.own else { return std::future::pending().await };

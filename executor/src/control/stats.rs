@@ -1,10 +1,12 @@
 //! `GET /v1/stats` and `GET /v1/health`: what the node uses, and what is reported of it.
 
 use super::answer::{Answer, Failure, json};
+use super::figures::Figures;
 use crate::node::{Fixture, Handle, Observation, Processes};
 use bigdata_common::internal::NodeReport;
 use bigdata_sandbox::{Cgroup, disk_usage};
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::rc::Rc;
@@ -30,6 +32,12 @@ struct Stats {
     isolation: String,
     /// What this machine did not allow.
     not_applied: Vec<String>,
+    /// What the workload says of itself, where the node declares a command for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workload: Option<Value>,
+    /// Why it says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workload_error: Option<String>,
 }
 
 /// The report with the workload's process id.
@@ -47,7 +55,12 @@ pub(super) fn health(node: &Handle) -> Answer {
 }
 
 /// Tells what the node uses.
-pub(super) async fn stats(fixture: &Rc<Fixture>, node: &Handle) -> Answer {
+pub(super) async fn stats(fixture: &Rc<Fixture>, node: &Handle, figures: &Figures) -> Answer {
+    let (workload, workload_error) = match figures.of(fixture).await {
+        Some(Ok(workload)) => (Some(workload), None),
+        Some(Err(reason)) => (None, Some(reason)),
+        None => (None, None),
+    };
     let Observation { report, processes, .. } = node.observed().borrow().clone();
     let folder = &fixture.surroundings.folder;
     let mut folders =
@@ -68,6 +81,8 @@ pub(super) async fn stats(fixture: &Rc<Fixture>, node: &Handle) -> Answer {
             disk_bytes: folders.into_iter().map(|(name, path)| (name, disk_usage(&[path], u64::MAX).bytes)).collect(),
             isolation,
             not_applied: processes.map(|processes| processes.not_applied).unwrap_or_default(),
+            workload,
+            workload_error,
         }
     });
     let stats = collected.await.map_err(|error| Failure::internal(error.to_string()))?;

@@ -207,7 +207,7 @@ mod tests {
         }
         symlink(root.join("volume"), root.join("disks/data")).unwrap();
         let disks = IndexMap::from([("data".parse().unwrap(), root.join("volume"))]);
-        Folder { root: root.to_owned(), disks }
+        Folder { root: root.to_owned(), disks, view: None }
     }
 
     fn read(folder: &Folder, path: &str) -> Result<String, PathError> {

@@ -1,11 +1,12 @@
 //! Making a node's folder ready for its workload.
 
 use super::{Folder, Owner};
-use bigdata_common::internal::NodeSpecification;
+use crate::peers::Addresses;
+use bigdata_common::internal::{NodeSpecification, volume_path};
 use indexmap::IndexMap;
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 /// Why a node's folder cannot be made ready.
@@ -34,19 +35,21 @@ pub enum PrepareError {
 
 /// Makes the folders and the hosts file below `root`, and gives the workload's user what is its own.
 ///
-/// Disks that the agent has mounted or linked to `disks/NAME` already are taken as they are.
+/// Disks that the agent has mounted or linked to [`volume_path`] are linked to `disks/NAME`; what is there already is taken as
+/// it is.
 ///
 /// # Errors
 /// When something cannot be made, given or entered.
 pub fn prepare(root: &Path, node: &NodeSpecification, owner: Option<Owner>) -> Result<Folder, PrepareError> {
     let root = root.canonicalize().map_err(|source| failed("finding", root, source))?;
-    let mut folder = Folder { root, disks: IndexMap::new() };
+    let mut folder = Folder { root, disks: IndexMap::new(), view: None };
     let disks = folder.root.join("disks");
     for path in [folder.work(), folder.tmp(), folder.logs(), disks.clone()] {
         make(&path)?;
     }
     for name in node.blueprint.disks.keys() {
         let path = disks.join(name.as_str());
+        link_volume(&folder.root, name.as_str(), &path)?;
         make(&path)?;
         let path = path.canonicalize().map_err(|source| failed("finding", &path, source))?;
         folder.disks.insert(name.clone(), path);
@@ -54,11 +57,31 @@ pub fn prepare(root: &Path, node: &NodeSpecification, owner: Option<Owner>) -> R
     if let Some(owner) = owner {
         admit(&folder, owner)?;
     }
-    let hosts = folder.hosts();
-    // In place: the workload sees this very file, not what is renamed over it.
-    fs::write(&hosts, hosts_file(node)).map_err(|source| failed("writing", &hosts, source))?;
-    allow(&hosts, 0o644)?;
+    write_hosts(&folder, &node.dnsname, &node.peers)?;
     Ok(folder)
+}
+
+fn link_volume(root: &Path, disk: &str, path: &Path) -> Result<(), PrepareError> {
+    let Ok(volume) = root.join(volume_path(disk)).canonicalize() else { return Ok(()) };
+    match std::os::unix::fs::symlink(volume, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result.map_err(|source| failed("linking", path, source)),
+    }
+}
+
+/// Writes what the node sees as `/etc/hosts`.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_hosts(folder: &Folder, dnsname: &str, peers: &Addresses) -> Result<(), PrepareError> {
+    let (hosts, content) = (folder.hosts(), hosts_file(dnsname, peers));
+    // One that failed half-way has left less.
+    let is_written = fs::read_to_string(&hosts).is_ok_and(|written| written == content);
+    if !is_written {
+        // In place: the workload sees this very file, not what is renamed over it.
+        fs::write(&hosts, content).map_err(|source| failed("writing", &hosts, source))?;
+    }
+    allow(&hosts, 0o644)
 }
 
 /// Gives the workload's user its own folders, and a way to them that nobody else gets.
@@ -74,20 +97,11 @@ fn admit(folder: &Folder, owner: Owner) -> Result<(), PrepareError> {
     let above = folder.disks.values().map(PathBuf::as_path).chain([folder.root.as_path()]);
     for path in above.flat_map(|path| path.ancestors().skip(1)).filter(|path| !path.starts_with(&folder.root)) {
         let metadata = path.metadata().map_err(|source| failed("looking at", path, source))?;
-        if !may_enter(&metadata, owner) {
+        if !owner.may_enter(&metadata) {
             return Err(PrepareError::Closed { uid: owner.uid, path: path.to_owned() });
         }
     }
     Ok(())
-}
-
-fn may_enter(metadata: &fs::Metadata, owner: Owner) -> bool {
-    let shift = match metadata {
-        metadata if metadata.uid() == owner.uid => 6,
-        metadata if metadata.gid() == owner.gid => 3,
-        _ => 0,
-    };
-    (metadata.mode() >> shift) & 1 == 1
 }
 
 fn make(path: &Path) -> Result<(), PrepareError> {
@@ -107,11 +121,11 @@ fn failed(what: &'static str, path: &Path, source: io::Error) -> PrepareError {
 }
 
 /// The names of a cluster's nodes, as `/etc/hosts` has them.
-fn hosts_file(node: &NodeSpecification) -> String {
+fn hosts_file(dnsname: &str, peers: &Addresses) -> String {
     use std::fmt::Write as _;
     let mut text = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
-    for (name, address) in &node.peers {
-        let _ = writeln!(text, "{address} {name} {name}.{}", node.dnsname);
+    for (name, address) in peers {
+        let _ = writeln!(text, "{address} {name} {name}.{dnsname}");
     }
     text
 }
@@ -120,6 +134,7 @@ fn hosts_file(node: &NodeSpecification) -> String {
 mod tests {
     use super::*;
     use crate::testing::{name, specification};
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn folders_disks_and_hosts() {
@@ -144,6 +159,34 @@ mod tests {
         }
         let hosts = fs::read_to_string(root.path().join("hosts")).unwrap();
         assert!(hosts.ends_with("127.0.0.1 db0 db0.db.local\n127.0.0.2 other other.db.local\n"), "{hosts}");
+    }
+
+    /// Every attempt of a node has a folder of its own, and its disks are where the agent says.
+    #[test]
+    fn another_attempt_finds_its_disks_as_they_were_and_everything_else_fresh() {
+        let volume = tempfile::tempdir().unwrap();
+        allow(volume.path(), 0o755).unwrap();
+        let owner = nix::unistd::geteuid().is_root().then_some(Owner { uid: 21_001, gid: 21_001 });
+        let mut node = specification();
+        let disk = r#"{"destination": "/d", "size": 1, "persistent": true, "type": "volume"}"#;
+        node.blueprint.disks.insert(name("data"), serde_json::from_str(disk).unwrap());
+        let attempt = || {
+            let root = tempfile::tempdir().unwrap();
+            std::os::unix::fs::symlink(volume.path(), root.path().join(volume_path("data"))).unwrap();
+            let folder = prepare(root.path(), &node, owner).unwrap();
+            (root, folder)
+        };
+        let (_first, folder) = attempt();
+        folder.locate("state").unwrap().write(b"of one attempt", 0o600, owner).unwrap();
+        let on_disk = folder.disks["data"].join("deep/file").display().to_string();
+        folder.locate(&on_disk).unwrap().write(b"kept", 0o640, owner).unwrap();
+        let (_second, folder) = attempt();
+        assert_eq!(fs::read_dir(folder.work()).unwrap().count(), 0);
+        let file = folder.disks["data"].join("deep/file");
+        assert_eq!(fs::read(&file).unwrap(), b"kept");
+        let uid = owner.map_or(nix::unistd::geteuid().as_raw(), |owner| owner.uid);
+        let (file, deep) = (fs::metadata(&file).unwrap(), fs::metadata(file.parent().unwrap()).unwrap());
+        assert_eq!((file.uid(), file.mode() & 0o777, deep.uid()), (uid, 0o640, uid), "it is its workload's still");
     }
 
     #[test]

@@ -92,7 +92,7 @@ pub(super) async fn enrol(
 }
 
 /// The base URLs of a list that is separated by commas.
-fn list(frameworks: &str) -> Vec<&str> {
+pub(crate) fn list(frameworks: &str) -> Vec<&str> {
     frameworks.split(',').map(|url| url.trim().trim_end_matches('/')).filter(|url| !url.is_empty()).collect()
 }
 

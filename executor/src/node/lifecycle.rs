@@ -20,7 +20,7 @@ pub enum Input {
     End(End),
     /// The workload runs.
     Started,
-    /// The workload could not be started, and trying again is of no use.
+    /// The workload could not be started; why, in words.
     Refused(String),
     /// The workload and all that it left behind is gone; how its command ended, in words.
     Exited(String),
@@ -55,7 +55,7 @@ enum State {
     /// No workload, and none is to be started by itself.
     Held,
     /// A start is under way.
-    Spawning { then: Then },
+    Spawning { then: Then, by: Starter },
     /// The workload runs.
     Up { since: Duration, probing: Option<Probing> },
     /// The workload ended; it is started again at `until`.
@@ -74,6 +74,15 @@ struct Probing {
     next: Option<Duration>,
 }
 
+/// Who began a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Starter {
+    /// Somebody who asked, and hears of it when it fails.
+    Asker,
+    /// The node, after its workload ended by itself.
+    Node,
+}
+
 /// What follows when the workload is down (or, while it is being started, up).
 #[derive(Debug, Clone)]
 enum Then {
@@ -83,13 +92,14 @@ enum Then {
 }
 
 /// The machine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Lifecycle {
     check: Option<Check>,
     health: Option<Check>,
     restarts: Restarts,
-    window: Duration,
     state: State,
+    /// Whether its workload is started with it, by nobody's command.
+    starts_itself: bool,
     ready: bool,
     first_start: Option<Duration>,
     restart_count: u32,
@@ -100,14 +110,15 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// A node whose folders and control channel are ready, without a workload yet.
     pub fn new(node: &Node) -> Self {
+        // Without a command and an image there is nothing to wait for: such a node is worked on by exec alone.
+        let starts_itself = node.start != Start::Script && (node.command.is_some() || node.docker_image.is_some());
         Self {
             check: node.check.clone(),
             health: node.health.clone(),
             restarts: Restarts::new(node.restart.clone()),
-            window: Duration::from_millis(node.restart.window_ms),
             state: State::Held,
-            // Without a command and an image there is nothing to wait for: such a node is worked on by exec alone.
-            ready: node.start == Start::Script || (node.command.is_none() && node.docker_image.is_none()),
+            starts_itself,
+            ready: !starts_itself,
             first_start: None,
             restart_count: 0,
             passing: None,
@@ -125,9 +136,28 @@ impl Lifecycle {
         matches!(self.state, State::Up { .. })
     }
 
+    /// Whether the workload runs, or is to run as soon as it can.
+    pub fn is_wanted(&self) -> bool {
+        match &self.state {
+            State::Up { .. } | State::Waiting { .. } => true,
+            State::Spawning { then, .. } | State::Stopping { then } => matches!(then, Then::Run),
+            State::Held | State::Ended(_) => false,
+        }
+    }
+
+    /// Whether the workload is down against everybody's wish, and is started again later.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting { .. })
+    }
+
     /// Whether there is no workload, and nothing under way to change that.
     pub fn is_held(&self) -> bool {
         matches!(self.state, State::Held)
+    }
+
+    /// Whether it ends as soon as the start that is under way has come to its end: nobody can take that back halfway.
+    pub fn is_ending_after_start(&self) -> bool {
+        matches!(self.state, State::Spawning { then: Then::End(_), .. })
     }
 
     /// How it ended, once it has.
@@ -170,7 +200,7 @@ impl Lifecycle {
             Input::Restart => self.take_down(Then::Run).or_else(|| self.start(now)),
             Input::End(end) => self.take_down(Then::End(end)),
             Input::Started => self.started(now),
-            Input::Refused(reason) => self.refused(reason),
+            Input::Refused(reason) => self.refused(reason, now),
             Input::Exited(how) => self.exited(how, now),
             Input::Probed(result) => self.probed(result, now),
             Input::Tick => self.tick(now),
@@ -181,10 +211,10 @@ impl Lifecycle {
         match &mut self.state {
             State::Held | State::Waiting { .. } => {
                 self.first_start.get_or_insert(now);
-                self.state = State::Spawning { then: Then::Run };
+                self.state = State::Spawning { then: Then::Run, by: Starter::Asker };
                 Some(Action::Spawn)
             }
-            State::Stopping { then: then @ Then::Hold } | State::Spawning { then: then @ Then::Hold } => {
+            State::Stopping { then: then @ Then::Hold } | State::Spawning { then: then @ Then::Hold, .. } => {
                 *then = Then::Run;
                 None
             }
@@ -196,7 +226,7 @@ impl Lifecycle {
     fn take_down(&mut self, wish: Then) -> Option<Action> {
         match &mut self.state {
             State::Ended(_) => None,
-            State::Spawning { then } | State::Stopping { then } => {
+            State::Spawning { then, .. } | State::Stopping { then } => {
                 if !matches!(then, Then::End(_)) {
                     *then = wish;
                 }
@@ -219,10 +249,12 @@ impl Lifecycle {
     }
 
     fn started(&mut self, now: Duration) -> Option<Action> {
-        let State::Spawning { then } = &self.state else { return None };
+        let State::Spawning { then, by } = &self.state else { return None };
+        self.restart_count += u32::from(*by == Starter::Node);
         match then.clone() {
             Then::Run => {
                 self.reason = None;
+                self.restarts.settled();
                 self.state = State::Up { since: now, probing: None };
                 self.next_check(now)
             }
@@ -243,19 +275,34 @@ impl Lifecycle {
         self.tick(now)
     }
 
-    fn refused(&mut self, reason: String) -> Option<Action> {
-        let State::Spawning { then } = &self.state else { return None };
-        match then.clone() {
-            Then::End(end) => self.finish(end),
-            // A script hears of it and may try again; nobody else would.
-            Then::Hold | Then::Run if self.ready => {
+    fn refused(&mut self, reason: String, now: Duration) -> Option<Action> {
+        let State::Spawning { then, by } = &self.state else { return None };
+        match (then.clone(), *by) {
+            (Then::End(end), _) => self.finish(end),
+            (Then::Hold | Then::Run, _) if !self.ready => self.finish(End::Failed(reason)),
+            // Nobody else would try again.
+            (Then::Run, by) if self.starts_itself || by == Starter::Node => match self.restarts.refused(now) {
+                Some(wait) => self.wait(reason, now + wait),
+                None => {
+                    let window = in_words(self.restarts.window());
+                    self.finish(End::Failed(format!("it could not be started for {window}: {reason}")));
+                }
+            },
+            (Then::Hold | Then::Run, _) => {
                 self.passing = self.health.as_ref().map(|_| false);
                 self.reason = Some(reason);
+                self.restarts.settled();
                 self.state = State::Held;
             }
-            Then::Hold | Then::Run => self.finish(End::Failed(reason)),
         }
         None
+    }
+
+    /// The workload is down against everybody's wish until then.
+    fn wait(&mut self, reason: String, until: Duration) {
+        self.passing = self.health.as_ref().map(|_| false);
+        self.reason = Some(reason);
+        self.state = State::Waiting { until };
     }
 
     fn exited(&mut self, how: String, now: Duration) -> Option<Action> {
@@ -266,7 +313,7 @@ impl Lifecycle {
                     None
                 }
                 Then::Run => {
-                    self.state = State::Spawning { then: Then::Run };
+                    self.state = State::Spawning { then: Then::Run, by: Starter::Asker };
                     Some(Action::Spawn)
                 }
                 Then::End(end) => {
@@ -276,16 +323,12 @@ impl Lifecycle {
             },
             State::Up { since, .. } => {
                 let ran = now.saturating_sub(*since);
-                self.passing = self.health.as_ref().map(|_| false);
                 match self.restarts.ended(now, ran) {
-                    Decision::Again(wait) => {
-                        self.reason = Some(how);
-                        self.state = State::Waiting { until: now + wait };
-                    }
+                    Decision::Again(wait) => self.wait(how, now + wait),
                     Decision::GiveUp { ends: 1 } => self.finish(End::Failed(how)),
                     Decision::GiveUp { ends } => {
-                        let reason = format!("{how} {} within {}", times(ends), in_words(self.window));
-                        self.finish(End::Failed(reason));
+                        let window = in_words(self.restarts.window());
+                        self.finish(End::Failed(format!("{how} {} within {window}", times(ends))));
                     }
                 }
                 None
@@ -327,8 +370,7 @@ impl Lifecycle {
     fn tick(&mut self, now: Duration) -> Option<Action> {
         match &mut self.state {
             State::Waiting { until } if now >= *until => {
-                self.restart_count += 1;
-                self.state = State::Spawning { then: Then::Run };
+                self.state = State::Spawning { then: Then::Run, by: Starter::Node };
                 Some(Action::Spawn)
             }
             State::Up { probing: Some(probing), .. } if probing.next.is_some_and(|next| now >= next) => {
@@ -342,6 +384,7 @@ impl Lifecycle {
     fn hold(&mut self) {
         self.passing = self.health.as_ref().map(|_| false);
         self.reason = Some("the workload was stopped as asked".to_owned());
+        self.restarts.settled();
         self.state = State::Held;
     }
 

@@ -1,4 +1,4 @@
-//! How often a workload that ends by itself is started again in place.
+//! How often a workload that ends by itself is started again in place, and how long that is tried.
 
 use bigdata_common::blueprint::Restart;
 use std::collections::VecDeque;
@@ -12,6 +12,14 @@ const BACKOFF_MAX: Duration = Duration::from_mins(1);
 pub struct Restarts {
     policy: Restart,
     ends: VecDeque<Duration>,
+    refusals: Option<Refusals>,
+}
+
+/// Starts that were refused, one after the other.
+#[derive(Debug, Clone, Copy)]
+struct Refusals {
+    first: Duration,
+    count: usize,
 }
 
 /// What follows the end of a workload.
@@ -29,14 +37,41 @@ pub enum Decision {
 impl Restarts {
     /// No end yet.
     pub fn new(policy: Restart) -> Self {
-        Self { policy, ends: VecDeque::new() }
+        Self { policy, ends: VecDeque::new(), refusals: None }
+    }
+
+    /// The workload runs, or is not to run any longer: starts that were refused before count no more.
+    pub fn settled(&mut self) {
+        self.refusals = None;
+    }
+
+    /// A start in place was refused at `now`: how long to wait before the next; None: they were refused for a whole window.
+    ///
+    /// Such a start is no end of the workload: it may be the machine's trouble, which passes (a container engine that is
+    /// busy, a port that the former run still holds).
+    pub fn refused(&mut self, now: Duration) -> Option<Duration> {
+        let refusals = self.refusals.get_or_insert(Refusals { first: now, count: 0 });
+        refusals.count += 1;
+        let (since, count) = (refusals.first, refusals.count);
+        (now.saturating_sub(since) < self.window()).then(|| self.backoff(count))
+    }
+
+    /// Within which time ends are counted.
+    pub fn window(&self) -> Duration {
+        Duration::from_millis(self.policy.window_ms)
+    }
+
+    /// Doubles with each time.
+    fn backoff(&self, count: usize) -> Duration {
+        let doublings = u32::try_from(count - 1).unwrap_or(u32::MAX).min(16);
+        Duration::from_millis(self.policy.backoff_ms).saturating_mul(1 << doublings).min(BACKOFF_MAX)
     }
 
     /// The workload ended by itself at `now`, having run for `ran`. Times are measured from any fixed instant.
     ///
     /// `limit` restarts within the window are made. A workload that ran longer than the window counts anew.
     pub fn ended(&mut self, now: Duration, ran: Duration) -> Decision {
-        let window = Duration::from_millis(self.policy.window_ms);
+        let window = self.window();
         if ran > window {
             self.ends.clear();
         }
@@ -46,9 +81,7 @@ impl Restarts {
         if ends > self.policy.limit as usize {
             return Decision::GiveUp { ends };
         }
-        let doublings = u32::try_from(ends - 1).unwrap_or(u32::MAX).min(16);
-        let first = Duration::from_millis(self.policy.backoff_ms);
-        Decision::Again(first.saturating_mul(1 << doublings).min(BACKOFF_MAX))
+        Decision::Again(self.backoff(ends))
     }
 }
 
@@ -98,6 +131,16 @@ mod tests {
         let mut often = Restarts::new(Restart { limit: 100, window_ms: 1000, backoff_ms: 59_000 });
         assert_eq!(often.ended(seconds(1), seconds(0)), Decision::Again(seconds(59)));
         assert_eq!(often.ended(seconds(1), seconds(0)), Decision::Again(seconds(60)));
+    }
+
+    #[test]
+    fn starts_are_tried_for_a_window_and_count_anew_after_one_that_succeeds() {
+        let mut restarts = Restarts::new(Restart { limit: 1, window_ms: 10_000, backoff_ms: 1000 });
+        let waits = [0, 1, 4, 9, 10, 11].map(|at| restarts.refused(seconds(at)));
+        assert_eq!(waits, [Some(1), Some(2), Some(4), Some(8), None, None].map(|wait| wait.map(seconds)));
+        restarts.settled();
+        assert_eq!(restarts.refused(seconds(12)), Some(seconds(1)));
+        assert_eq!(restarts.ended(seconds(13), seconds(1)), Decision::Again(seconds(1)), "no end before");
     }
 
     #[test]

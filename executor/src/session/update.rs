@@ -66,7 +66,7 @@ mod tests {
             (true, Some(End::Killed), TaskState::Killed, None),
             (false, Some(End::Failed("refused".into())), TaskState::Failed, None),
         ] {
-            let seen = Observation { ready, end, report: report.clone(), processes: None };
+            let seen = Observation { ready, end, report: report.clone(), ..Observation::default() };
             let status = of(&task, &seen);
             assert_eq!((status.state, status.healthy), (state as i32, healthy), "{seen:?}");
             assert_eq!(status.message.as_deref(), Some("refused"));

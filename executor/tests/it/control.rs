@@ -58,7 +58,7 @@ async fn a_script_configures_starts_and_stops_a_node() {
     assert_eq!((status, text.as_str()), (200, r#"{"status":"started"}"#));
     assert_eq!(node.control(Method::POST, "/v1/start", "").await.0, 200, "starting again changes nothing");
     node.poll("/v1/logs?stream=stderr", |text| text == "up\n").await;
-    assert_eq!(node.control(Method::GET, "/v1/logs?stream=stdout", "").await.1, "bind 127.0.0.1:8080\n");
+    node.poll("/v1/logs?stream=stdout", |text| text == "bind 127.0.0.1:8080\n").await;
     assert_eq!(node.control(Method::GET, "/v1/files?path=conf/own", "").await.1, "peer=127.0.0.9 p=s3cret");
     node.wait("started", |_, report| report.started).await;
     let (_, stats) = node.control(Method::GET, "/v1/stats", "").await;
@@ -143,6 +143,11 @@ async fn commands_run_in_the_nodes_surroundings() {
     assert_eq!(last, ExecFrame::Exit(143));
     let (_, _, last) = node.exec(json!({ "command": ["sleep", "1000"], "timeout_ms": 200 })).await;
     assert!(matches!(&last, ExecFrame::Error(reason) if reason.contains("time limit of 200 ms")), "{last:?}");
+    let (_, _, last) = node.exec(json!({ "command": ["true"], "timeout_ms": 86_400_000 })).await;
+    assert_eq!(last, ExecFrame::Exit(0));
+    let too_long = json!({ "command": ["true"], "timeout_ms": 86_400_001 }).to_string();
+    let (status, problem) = node.control(Method::POST, "/v1/exec", too_long).await;
+    assert!(status == 400 && problem.contains("86400000 (24 h)"), "{status} {problem}");
     node.kill(GRACE).await;
 }
 
@@ -184,7 +189,7 @@ async fn a_command_ends_when_its_caller_goes_away() {
     let token = node.own_token();
     let mut response = node.request(Method::POST, "/v1/exec", &token).body(body).send().await.unwrap();
     assert!(response.chunk().await.unwrap().is_some());
-    assert_eq!(node.processes().len(), 1, "{:?}", node.processes());
+    node.wait_for_processes(1).await;
     drop(response);
     let gone = async {
         while !node.processes().is_empty() {

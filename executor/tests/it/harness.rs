@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 /// The longest wait for anything.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 const KEY: &[u8] = b"the control channel's key";
 
 pub(crate) struct Node {
@@ -51,6 +51,7 @@ pub(crate) fn specification(blueprint: Blueprint, attempt: AttemptId) -> NodeSpe
         ports: blueprint.ports.iter().map(|(name, port)| (name.clone(), port.port)).collect(),
         blueprint,
         address: "127.0.0.1".into(),
+        interfaces: Vec::new(),
         peers: IndexMap::from([(name("node0"), "127.0.0.1".into()), (name("peer"), "127.0.0.9".into())]),
         secrets: Secrets(IndexMap::from([("password".into(), "s3cret".into())])),
         uid: nix::unistd::geteuid().is_root().then_some(32_101),
@@ -92,6 +93,20 @@ impl Node {
         answer: Enrolment,
         recovery_timeout: &str,
     ) -> Self {
+        Self::begun((others, recovery_timeout), attempt, answer, &[]).await
+    }
+
+    /// A node whose executor has these variables, too.
+    pub(crate) async fn with(variables: &[(&'static str, PathBuf)], attempt: AttemptId, answer: Enrolment) -> Self {
+        Self::begun(("", "15mins"), attempt, answer, variables).await
+    }
+
+    async fn begun(
+        (others, recovery_timeout): (&str, &str),
+        attempt: AttemptId,
+        answer: Enrolment,
+        variables: &[(&'static str, PathBuf)],
+    ) -> Self {
         let (platform, address, server) = Platform::serve(answer, TaskInfo::default()).await;
         let data = TaskData { framework: format!("{others}http://{address}"), attempt, token: "one-time".into() };
         platform.set_task(TaskInfo {
@@ -99,10 +114,11 @@ impl Node {
             task_id: attempt.to_string().into(),
             agent_id: "agent-1".into(),
             data: Some(serde_json::to_vec(&data).unwrap()),
+            labels: Some([("bigdata_registry", "test")].into_iter().collect()),
             ..TaskInfo::default()
         });
         let directory = tempfile::tempdir().unwrap();
-        let executor = start(directory.path(), &address.to_string(), attempt, recovery_timeout);
+        let executor = start(directory.path(), &address.to_string(), attempt, recovery_timeout, variables);
         // Every test of this process chooses; only the first choice counts.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
@@ -120,7 +136,7 @@ impl Node {
         self.executor.start_kill().unwrap();
         self.executor.wait().await.unwrap();
         self.platform.updates.send_replace(Vec::new());
-        self.executor = start(self.directory.path(), &self.agent, self.attempt, "15mins");
+        self.executor = start(self.directory.path(), &self.agent, self.attempt, "15mins", &[]);
     }
 
     /// The first status that fits, from the node's beginning on.
@@ -179,12 +195,17 @@ impl Node {
 
     /// Waits until so many of them are to be seen: a program that was just begun has no environment for a moment.
     pub(crate) async fn wait_for_processes(&self, count: usize) {
+        self.wait_for_a_number_of_processes(|found| found == count).await;
+    }
+
+    /// The same until their number fits.
+    pub(crate) async fn wait_for_a_number_of_processes(&self, fits: impl Fn(usize) -> bool) {
         let appearing = async {
-            while self.processes().len() != count {
+            while !fits(self.processes().len()) {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(DEADLINE, appearing).await.unwrap_or_else(|_| panic!("{:?}, not {count}", self.processes()));
+        timeout(DEADLINE, appearing).await.unwrap_or_else(|_| panic!("these processes: {:?}", self.processes()));
     }
 
     /// How often the executor's main thread has slept and been woken.
@@ -201,7 +222,7 @@ impl Node {
     }
 
     pub(crate) async fn control(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
-        let response = self.request(method, path, &self.token(KEY, 60)).body(body).send().await.unwrap();
+        let response = self.request(method, path, &self.token(KEY, 600)).body(body).send().await.unwrap();
         let certificate = response.extensions().get::<reqwest::tls::TlsInfo>().unwrap().peer_certificate().unwrap();
         let fingerprint: String = Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect();
         let enrolled = self.platform.enrolments.borrow().last().unwrap().fingerprint.clone();
@@ -215,7 +236,7 @@ impl Node {
     }
 
     pub(crate) fn own_token(&self) -> String {
-        self.token(KEY, 60)
+        self.token(KEY, 600)
     }
 
     /// Runs a command in the node; what it wrote to standard output and error, and its last frame.
@@ -258,7 +279,13 @@ pub(crate) fn report(status: &TaskStatus) -> NodeReport {
     status.data.as_deref().map_or_else(NodeReport::default, |data| serde_json::from_slice(data).unwrap())
 }
 
-fn start(directory: &Path, agent: &str, attempt: AttemptId, recovery_timeout: &str) -> Child {
+fn start(
+    directory: &Path,
+    agent: &str,
+    attempt: AttemptId,
+    recovery_timeout: &str,
+    variables: &[(&'static str, PathBuf)],
+) -> Child {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(directory.join("executor.log")).unwrap();
     Command::new(program())
         .env_clear()
@@ -270,6 +297,8 @@ fn start(directory: &Path, agent: &str, attempt: AttemptId, recovery_timeout: &s
             ("MESOS_CHECKPOINT", "1"),
             ("MESOS_RECOVERY_TIMEOUT", recovery_timeout),
         ])
+        .envs(crate::engine::variables())
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .current_dir(directory)
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())

@@ -29,13 +29,13 @@ async fn an_automatic_node_runs_is_watched_and_ends_without_a_trace() {
     let mut node = Node::launch(json!({
         "command": ["/bin/sh", "-c", "sleep 1000 & sleep 1000"],
         "ports": { "sql": { "port": port, "fixed": true } },
-        "check": check(json!({ "command": "test \"$BIGDATA_NODE\" = node0" }), 20_000),
-        "health": check(json!({ "tcp": ["sql"] }), 20_000),
+        "check": check(json!({ "command": "test \"$BIGDATA_NODE\" = node0" }), 60_000),
+        "health": check(json!({ "tcp": ["sql"] }), 60_000),
     }))
     .await;
     node.wait_for(TaskState::Starting).await;
     node.wait("healthy", |status, report| status.healthy == Some(true) && report.passing == Some(true)).await;
-    assert!(node.processes().len() >= 3, "{:?}", node.processes());
+    node.wait_for_a_number_of_processes(|found| found >= 3).await;
     drop(service);
     let (status, report) = node.wait("unhealthy", |status, _| status.healthy == Some(false)).await;
     assert_eq!(status.state, TaskState::Running as i32);
@@ -48,7 +48,7 @@ async fn an_idle_node_wakes_once_per_check_and_says_again_that_it_is_healthy() {
     const CHECKS: u64 = 32;
     let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = service.local_addr().unwrap().port();
-    let mut health = check(json!({ "tcp": ["sql"] }), 20_000);
+    let mut health = check(json!({ "tcp": ["sql"] }), 60_000);
     health["interval_ms"] = json!(1000);
     let ports = json!({ "sql": { "port": port, "fixed": true } });
     let mut node = Node::launch(json!({ "command": FOREVER, "ports": ports, "health": health })).await;
@@ -76,7 +76,7 @@ async fn a_stopped_workload_is_not_healthy() {
     let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = service.local_addr().unwrap().port();
     let ports = json!({ "sql": { "port": port, "fixed": true } });
-    let health = check(json!({ "tcp": ["sql"] }), 20_000);
+    let health = check(json!({ "tcp": ["sql"] }), 60_000);
     let mut node = Node::launch(json!({ "command": FOREVER, "ports": ports, "health": health })).await;
     node.wait("healthy", |status, _| status.healthy == Some(true)).await;
     let (_, health) = node.control(reqwest::Method::GET, "/v1/health", "").await;
@@ -148,7 +148,8 @@ async fn a_workload_that_keeps_ending_is_given_up_with_its_last_words() {
 async fn a_workload_that_dies_comes_back_in_place() {
     let mut node = Node::launch(json!({
         "command": "if test -e once; then exec sleep 1000; fi; touch once; kill -9 $$",
-        "restart": { "limit": 1, "window_ms": 600_000, "backoff_ms": 10 },
+        // Down for long enough to be told of: what is over before the last update has been taken is not.
+        "restart": { "limit": 1, "window_ms": 600_000, "backoff_ms": 2000 },
     }))
     .await;
     node.wait("down", |_, report| report.reason.as_deref() == Some("killed by signal 9") && !report.started).await;
@@ -184,6 +185,26 @@ async fn neither_deafness_nor_a_session_of_its_own_saves_a_process() {
     })
     .await;
     node.kill(Duration::from_millis(200)).await;
+}
+
+#[tokio::test]
+async fn nothing_is_told_of_an_end_while_a_checks_sandbox_could_start_something() {
+    let health = check(json!({ "command": ["sleep", "999"], "timeout_ms": 60_000 }), 60_000);
+    let mut node = Node::launch(json!({ "command": FOREVER, "health": health })).await;
+    node.wait_for_processes(2).await;
+    let executor = node.executor.id().unwrap().cast_signed();
+    let mut sandboxes = bigdata_sandbox::descendants(executor).unwrap();
+    sandboxes.retain(|process| process.parent == executor);
+    sandboxes.sort_by_key(|process| (process.start_time, process.pid));
+    assert_eq!(sandboxes.len(), 2, "the workload's and the check's: {sandboxes:?}");
+    let of_check = &sandboxes[1];
+    // It hears of nothing, as one that is still busy with its start.
+    kill(Pid::from_raw(of_check.pid), Signal::SIGSTOP).unwrap();
+    node.platform.kill(GRACE).await;
+    node.wait_for(TaskState::Killed).await;
+    let left = bigdata_sandbox::Process::read(of_check.pid);
+    assert!(!left.is_some_and(|left| left.start_time == of_check.start_time && left.is_alive()), "{of_check:?}");
+    node.over().await;
 }
 
 #[tokio::test]
@@ -245,7 +266,7 @@ async fn without_its_agent_a_node_ends_after_the_recovery_timeout() {
 async fn a_lost_sandbox_leaves_nothing_that_could_run_twice() {
     let mut node = Node::launch(json!({
         "command": "setsid sleep 1000 & exec sleep 1000",
-        "restart": { "limit": 1, "window_ms": 600_000, "backoff_ms": 10 },
+        "restart": { "limit": 1, "window_ms": 600_000, "backoff_ms": 2000 },
     }))
     .await;
     node.wait("up", |_, report| report.started).await;
@@ -258,7 +279,7 @@ async fn a_lost_sandbox_leaves_nothing_that_could_run_twice() {
     assert_eq!(report.reason.as_deref(), Some("its sandbox was killed"));
     node.wait("back", |_, report| report.restarts == 1 && report.started).await;
     node.poll("/v1/stats", |text| text.contains("\"processes\":2")).await;
-    assert_eq!(node.processes().len(), 2, "{:?}", node.processes());
+    node.wait_for_processes(2).await;
     node.kill(GRACE).await;
 }
 
@@ -299,7 +320,7 @@ async fn a_terminals_signals_are_nothing_but_termination_is() {
     kill(executor, Signal::SIGINT).unwrap();
     kill(executor, Signal::SIGHUP).unwrap();
     assert_eq!(node.control(reqwest::Method::GET, "/v1/health", "").await.0, 200);
-    assert_eq!(node.processes().len(), 1, "{:?}", node.processes());
+    node.wait_for_processes(1).await;
     kill(executor, Signal::SIGTERM).unwrap();
     node.wait_for(TaskState::Killed).await;
     node.over().await;

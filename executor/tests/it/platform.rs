@@ -98,6 +98,7 @@ impl Platform {
         let body = request.into_body().collect().await.unwrap().to_bytes();
         match path.as_str() {
             "/internal/v1/nodes/enrol" => self.enrol(&body),
+            "/internal/v1/nodes/peers" => self.peers(),
             "/api/v1/executor" => self.call(<Call as prost::Message>::decode(body).unwrap()).await,
             other => panic!("an unexpected request to {other}"),
         }
@@ -110,6 +111,14 @@ impl Platform {
             Enrolment::Refuse(status, detail) => (*status, serde_json::json!({ "detail": detail }).to_string()),
         };
         Response::builder().status(status).body(Full::from(text).boxed_unsync()).unwrap()
+    }
+
+    fn peers(&self) -> Response<Body> {
+        let text = match &*self.answer.lock().unwrap() {
+            Enrolment::Accept(node) => serde_json::json!({ "peers": node.peers }).to_string(),
+            Enrolment::Refuse(_, detail) => panic!("the peers of a node that was refused: {detail}"),
+        };
+        Response::new(Full::from(text).boxed_unsync())
     }
 
     async fn call(&self, call: Call) -> Response<Body> {

@@ -5,6 +5,9 @@ use super::{Core, MOVED};
 use crate::placement::{Board, Candidate};
 use bigdata_common::Name;
 use bigdata_mesos::resources::Resources;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl Core {
     /// What the agents offer now, or have offered last: made anew.
@@ -14,8 +17,8 @@ impl Core {
             board.put(self.candidate(agent));
         }
         for task in self.state.tasks.values() {
-            if let Some(pool) = &task.pool {
-                board.lease(pool, &task.address);
+            for (pool, address) in task.leases() {
+                board.lease(pool, &address);
             }
         }
         for cluster in self.state.clusters.values() {
@@ -28,14 +31,26 @@ impl Core {
     pub(super) fn refresh_board(&mut self) {
         let mut board = std::mem::take(&mut self.board);
         board.rules.clone_from(&self.policy.rules);
-        let mut agents = self.offers.take_agents();
-        agents.extend(self.state.tasks.take_agents());
-        agents.extend(self.state.agents.take_noted(0));
-        for id in agents {
-            match self.state.agents.get(&id) {
+        let noted = self.state.agents.take_noted();
+        let (moved, tasked) = (self.offers.take_agents(), self.state.tasks.take_agents());
+        for number in &noted {
+            match self.state.agents.at(*number) {
                 Some(agent) => board.put(self.candidate(agent)),
-                None => board.remove(&id),
+                None => board.remove(self.state.agents.id(*number)),
             }
+        }
+        // Of others it is known who they are.
+        for number in moved.into_iter().filter(|number| !noted.contains(number)) {
+            let id = self.state.agents.id(number);
+            if let Some(free) = self.offers.free_of(number) {
+                board.renew(id, free, true);
+            } else if let Some(agent) = self.state.agents.at(number) {
+                board.renew(id, Arc::clone(&agent.free), false);
+            }
+        }
+        let is_noted = |id: &str| self.state.agents.find(id).is_some_and(|number| noted.contains(&number));
+        for id in tasked.iter().filter(|id| !is_noted(id)) {
+            board.lease_ports(id, self.leased_ports(id));
         }
         for ((pool, address), taken) in self.state.tasks.take_addresses() {
             if taken { board.lease(&pool, &address) } else { board.free(&pool, &address) }
@@ -47,10 +62,7 @@ impl Core {
     }
 
     fn candidate(&self, agent: &Agent) -> Candidate {
-        let mut held = self.offers.of_agent(&agent.id).peekable();
-        let offered = held.peek().is_some();
-        let mut free = Resources::new();
-        held.for_each(|held| free.add_all(&held.offer.resources));
+        let (free, offered) = self.offered_free(agent);
         Candidate {
             agent: agent.id.clone(),
             host: agent.host.clone(),
@@ -59,20 +71,29 @@ impl Core {
             network: agent.network(),
             fresh: agent.fresh,
             offered,
-            free: if offered { free } else { agent.free.clone() },
-            leased_ports: self
-                .state
-                .tasks
-                .of_agent(&agent.id)
-                .flat_map(|task| task.agent_ports.iter().copied())
-                .collect(),
+            free,
+            leased_ports: self.leased_ports(&agent.id),
             leaving: agent.leaving.clone(),
         }
+    }
+
+    /// What an agent offers now, or has offered last; whether it is now.
+    fn offered_free(&self, agent: &Agent) -> (Arc<Resources>, bool) {
+        match self.state.agents.find(&agent.id).and_then(|number| self.offers.free_of(number)) {
+            Some(free) => (free, true),
+            None => (Arc::clone(&agent.free), false),
+        }
+    }
+
+    fn leased_ports(&self, agent: &str) -> BTreeSet<u16> {
+        self.state.tasks.of_agent(agent).flat_map(|task| task.agent_ports.iter().copied()).collect()
     }
 }
 
 /// The addresses (pool, address, node) that a cluster's nodes are to have again.
 fn addresses(cluster: &Cluster) -> Vec<(String, String, Name)> {
     let nodes = cluster.nodes.iter().filter(|_| cluster.phase == Phase::Active);
-    nodes.filter_map(|(name, node)| Some((node.pool.clone()?, node.address.clone()?, name.clone()))).collect()
+    let lease =
+        |(pool, address): (&str, Cow<'_, str>), name: &Name| (pool.to_owned(), address.into_owned(), name.clone());
+    nodes.flat_map(|(name, node)| node.leases().map(move |it| lease(it, name))).collect()
 }

@@ -19,6 +19,18 @@ pub(super) fn executor(policy: &Policy) -> CommandInfo {
     command.with_variable("PATH", policy.executor_path.as_str()).with_variable("LANG", "C.UTF-8")
 }
 
+/// What is behind the end of an executor that never enrolled, as far as it can be told from here.
+pub(super) fn guess(policy: &Policy) -> String {
+    let why = match &policy.executor_fetched {
+        Some(Fetched { uri, sha256: Some(_) }) => {
+            format!("{uri} may not be the program that the framework's setting executor_sha256 names")
+        }
+        Some(Fetched { uri, .. }) => format!("{uri} may not be a program that its agent can run"),
+        None => "its agent may not be able to run it".to_owned(),
+    };
+    format!(", and its executor never enrolled: {why}; the file stderr of its sandbox says more")
+}
+
 fn in_sandbox(fetched: &Fetched) -> CommandInfo {
     let mut command = match &fetched.sha256 {
         None => CommandInfo::program(format!("./{FETCHED}"), Vec::<String>::new()),

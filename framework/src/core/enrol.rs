@@ -1,10 +1,10 @@
 //! Executors show who they are, once, and learn what to run.
 
 use super::Core;
-use super::model::{Enrolled, Task};
+use super::model::{Cluster, Enrolled, Standing, Task};
 use bigdata_chassis::secret::Token;
-use bigdata_common::AttemptId;
 use bigdata_common::internal::{EnrolRequest, NodeSpecification, Secrets};
+use bigdata_common::{AttemptId, Name};
 use indexmap::IndexMap;
 
 /// Why an executor is not taken in.
@@ -26,7 +26,8 @@ impl Core {
     /// # Errors
     /// See [`EnrolRefusal`].
     pub(crate) fn check_enrolment(&self, request: &EnrolRequest) -> Result<(), EnrolRefusal> {
-        let Some(task) = self.state.tasks.get(&request.attempt).filter(|task| task.is_current()) else {
+        let lives = |task: &&Task| task.is_current() && task.standing != Standing::Renewed;
+        let Some(task) = self.state.tasks.get(&request.attempt).filter(lives) else {
             let known =
                 self.state.ended.contains_key(&request.attempt) || self.state.tasks.contains_key(&request.attempt);
             return Err(if known { EnrolRefusal::Ended } else { EnrolRefusal::Unknown });
@@ -49,17 +50,24 @@ impl Core {
         }
     }
 
+    /// The addresses of a cluster's nodes as they are now, for an executor that has enrolled for one of them.
+    ///
+    /// # Errors
+    /// When the attempt is not known, or not its node's any more.
+    pub(crate) fn peers(&self, attempt: AttemptId) -> Result<IndexMap<Name, String>, EnrolRefusal> {
+        let Some(task) = self.state.tasks.get(&attempt).filter(|task| task.is_current() && task.enrolled.is_some())
+        else {
+            let known = self.state.ended.contains_key(&attempt) || self.state.tasks.contains_key(&attempt);
+            return Err(if known { EnrolRefusal::Ended } else { EnrolRefusal::Unknown });
+        };
+        self.state.clusters.get(&task.cluster).map(addresses).ok_or(EnrolRefusal::Ended)
+    }
+
     /// What the attempt's executor is to run, without secrets and control key, which are not kept here.
     pub(crate) fn node_specification(&self, attempt: AttemptId) -> Option<NodeSpecification> {
         let task: &Task = self.state.tasks.get(&attempt)?;
         let cluster = self.state.clusters.get(&task.cluster)?;
         let specification = cluster.specification.as_ref()?;
-        let mut peers = IndexMap::new();
-        for (name, node) in &cluster.nodes {
-            if let Some(address) = &node.address {
-                peers.insert(name.clone(), address.clone());
-            }
-        }
         Some(NodeSpecification {
             cluster: task.cluster.clone(),
             dnsname: specification.blueprint.dnsname.clone(),
@@ -67,11 +75,16 @@ impl Core {
             attempt: task.reference(),
             blueprint: specification.blueprint.nodes.get(&task.node)?.clone(),
             address: task.address.clone(),
+            interfaces: task.interfaces.iter().map(|leased| leased.interface.clone()).collect(),
             ports: task.ports.clone(),
-            peers,
+            peers: addresses(cluster),
             secrets: Secrets::default(),
             uid: task.uid,
             control_key: String::new(),
         })
     }
+}
+
+fn addresses(cluster: &Cluster) -> IndexMap<Name, String> {
+    cluster.nodes.iter().filter_map(|(name, node)| Some((name.clone(), node.address.clone()?))).collect()
 }

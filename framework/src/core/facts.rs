@@ -42,8 +42,9 @@ impl Kind {
 
 impl Core {
     pub(super) fn emit(&mut self, id: &ClusterId, event: Event) {
-        let revision = self.state.clusters.get(id).map_or(1, |cluster| cluster.revision);
-        self.outputs.push(Output::Emit { cluster: id.clone(), revision, event });
+        let known = self.state.clusters.get(id);
+        let (revision, origin) = known.map_or((1, None), |cluster| (cluster.revision, cluster.origin.clone()));
+        self.outputs.push(Output::Emit { cluster: id.clone(), revision, origin, event });
     }
 
     /// Stores a new observation of a node, and tells it.

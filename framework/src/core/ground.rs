@@ -1,9 +1,14 @@
 //! Whether the database may have been lost: it holds nothing, and Mesos holds nodes or volumes that this registry's
-//! clusters have. Whoever placed clusters anew then would run each of them twice, and leave their data behind.
+//! clusters have, or that this framework had under a registry that was lost with it. Whoever placed clusters anew then would run each of them twice, and leave their data behind.
 
 use super::{Core, Session, State};
 use crate::placement::take::{LABEL_CLUSTER, LABEL_REGISTRY};
-use bigdata_mesos::v1::Offer;
+use bigdata_common::Timestamp;
+use bigdata_mesos::resources::Resources;
+use bigdata_mesos::v1::Resource;
+
+/// Another master leads, or another replica has subscribed, sooner than this: who is away for longer is told of.
+const AWAY_FOR_A_MOMENT_MS: u64 = 10_000;
 
 /// What the decisions stand on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +41,12 @@ impl Core {
         self.ground == Ground::Empty { examined: false }
     }
 
-    /// What the master has of this registry's clusters: tasks and volumes, in words.
+    /// Whether the database was lost, or nobody knows yet that it was not.
+    pub(crate) fn may_be_lost(&self) -> bool {
+        matches!(self.ground, Ground::Empty { examined: false } | Ground::Lost { .. })
+    }
+
+    /// What the master has of this framework's clusters: tasks and volumes, in words.
     pub(super) fn examined(&mut self, found: Vec<String>) {
         if !matches!(self.ground, Ground::Empty { .. }) {
             return;
@@ -55,20 +65,20 @@ impl Core {
     }
 
     /// An offer says as well what there is. A volume is known here until it has been destroyed.
-    pub(super) fn examine_offer(&mut self, offer: &Offer) {
+    pub(super) fn examine_offer(&mut self, host: &str, offered: &Resources) {
         if !matches!(self.ground, Ground::Empty { .. }) {
             return;
         }
         let own = self.policy.rules.registry.as_str();
-        let volume = |entry: &bigdata_mesos::v1::Resource| {
+        let volume = |entry: &Resource| {
             let id = entry.persistence_id()?;
             let labels = entry.reservations.last()?.labels.as_ref()?;
             (labels.get(LABEL_REGISTRY) == Some(own)).then(|| {
                 let cluster = labels.get(LABEL_CLUSTER).unwrap_or_default();
-                format!("volume {id} of {cluster} on {}", offer.hostname)
+                format!("volume {id} of {cluster} on {host}")
             })
         };
-        let found: Vec<String> = offer.resources.iter().filter_map(volume).collect();
+        let found: Vec<String> = offered.iter().filter_map(volume).collect();
         if !found.is_empty() {
             self.found_lost(found);
         }
@@ -83,13 +93,40 @@ impl Core {
 
     /// Why nothing at all can be placed now; None where offers decide.
     pub(crate) fn why_not_placing(&self) -> Option<String> {
-        if let Session::Away { reason, .. } = &self.session {
-            return Some(format!("the Mesos master is away: {reason}"));
+        if self.expelled.is_some() {
+            return self.expelled.clone();
+        }
+        match (&self.ground, &self.session) {
+            (Ground::Lost { .. }, _) => self.lost_in_words(),
+            (Ground::Empty { examined: false }, Session::Away { reason, .. }) => {
+                Some(format!("the master is being asked what it has already: {reason}"))
+            }
+            (Ground::Empty { examined: false }, Session::Subscribed) => {
+                Some("the master is being asked what it has already".to_owned())
+            }
+            (_, Session::Away { reason, .. }) => Some(format!("the Mesos master is away: {reason}")),
+            (_, Session::Subscribed) => None,
+        }
+    }
+
+    /// What an operator must see to, or at least hear of.
+    pub(crate) fn trouble_in_words(&self) -> Option<String> {
+        self.lost_in_words().or_else(|| self.expelled.clone())
+    }
+
+    /// Why there is no subscription, where there has been none for longer than a moment.
+    pub(crate) fn away_in_words(&self, now: Timestamp) -> Option<String> {
+        let Session::Away { since: Some(since), reason } = &self.session else { return None };
+        if now.millis_since(*since) <= AWAY_FOR_A_MOMENT_MS {
+            return None;
         }
         match &self.ground {
-            Ground::Sound | Ground::Empty { examined: true } => None,
-            Ground::Empty { examined: false } => Some("the master is being asked what it has already".to_owned()),
-            Ground::Lost { .. } => self.lost_in_words(),
+            // There is a master, and this framework keeps away from it.
+            Ground::Lost { .. } => None,
+            Ground::Empty { examined: false } => {
+                Some(format!("the Mesos master has not answered since {since}, asked what it has already: {reason}"))
+            }
+            _ => Some(format!("the Mesos master is away since {since}: {reason}")),
         }
     }
 
@@ -99,7 +136,7 @@ impl Core {
         let (first, more) = (found.first()?, found.len() - 1);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         Some(format!(
-            "the framework's database is empty, and Mesos has {first}{more} of this registry: restore the database's \
+            "the framework's database is empty, and Mesos has {first}{more}, which it should know: restore the database's \
              backup and start again, or set framework.adopt_nothing = true to leave them alone for good and place \
              clusters anew"
         ))

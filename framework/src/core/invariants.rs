@@ -1,13 +1,20 @@
 //! What must always hold of what the framework knows, looked at as it stands.
 
 use super::Core;
-use super::model::{Phase, Task};
+use super::model::{Fate, Phase, Task, Volume};
+use crate::placement::take::{LABEL_CLUSTER, LABEL_REGISTRY};
 use bigdata_common::invariants::Invariants;
 use bigdata_common::{ClusterId, Name};
+use bigdata_mesos::v1::Resource;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Sums of decimal fractions differ from what they are sums of.
 const ROUNDING: f64 = 1e-6;
+
+fn label_of<'a>(entry: &'a Resource, key: &str) -> Option<&'a str> {
+    entry.reservations.last()?.labels.as_ref()?.get(key)
+}
 
 fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
@@ -39,11 +46,8 @@ impl Core {
         let unlisted = outliving().filter(|task| !task.forgotten);
         let unlisted = unlisted.map(|task| (task.id.to_string(), format!("{} was released without it", task.cluster)));
         found.add("an attempt that outlives its cluster is listed", count(outliving().count()), unlisted);
-        let volumes = self.state.volumes.values();
-        let lost = volumes.filter(|volume| !self.state.clusters.contains_key(&volume.cluster));
-        let lost = lost.filter(|volume| volume.fate == super::model::Fate::Used);
-        let lost = lost.map(|volume| (volume.id.clone(), format!("its cluster {} is not known", volume.cluster)));
-        found.add("a volume in use belongs to a known cluster", count(self.state.volumes.len()), lost);
+        self.check_outliving_volumes(&mut found);
+        self.check_reservations(&mut found);
         let seen = || self.state.agents.values().filter(|agent| agent.fresh);
         let over = seen().filter_map(|agent| {
             let (used, total) = (self.used_on(&agent.id), agent.total);
@@ -56,7 +60,61 @@ impl Core {
         self.check_ports(&mut found);
         self.check_uids(&mut found);
         self.check_volumes(&mut found);
+        self.check_departures(&mut found);
         found
+    }
+
+    /// A released cluster's volumes stand in what it told that it left, with what becomes of each; but for those that were lost
+    /// before.
+    fn check_outliving_volumes(&self, found: &mut Invariants) {
+        let outlives = |volume: &&Volume| volume.lost_at.is_none() && self.is_released(&volume.cluster);
+        let outliving = || self.state.volumes.values().filter(outlives);
+        let unlisted = outliving().filter_map(|volume| {
+            let told = self.state.clusters.get(&volume.cluster).is_none_or(|cluster| match &cluster.phase {
+                Phase::Released { leftovers, .. } => leftovers.iter().any(|words| words.contains(&volume.id)),
+                Phase::Active | Phase::Releasing { .. } => true,
+            });
+            let cluster = &volume.cluster;
+            match volume.fate {
+                Fate::Used => {
+                    Some((volume.id.clone(), format!("its cluster {cluster} was released, and nobody sees to it")))
+                }
+                Fate::Doomed | Fate::Kept if told => None,
+                Fate::Doomed | Fate::Kept => {
+                    Some((volume.id.clone(), format!("{cluster} did not tell that it left it")))
+                }
+            }
+        });
+        found.add("a volume that outlives its cluster is listed, and seen to", count(outliving().count()), unlisted);
+    }
+
+    /// What agents offer of our reservations is disk of a cluster that is known, or a volume that lies there by the records:
+    /// else it is an orphan.
+    fn check_reservations(&self, found: &mut Invariants) {
+        let own = self.policy.rules.registry.as_str();
+        let role = &self.policy.rules.role;
+        let offered: Vec<(&str, Resource)> = self
+            .state
+            .agents
+            .values()
+            .flat_map(|agent| {
+                agent.free.reserved_for(role).to_vec().into_iter().map(|entry| (agent.id.as_str(), entry))
+            })
+            .filter(|(_, entry)| label_of(entry, LABEL_REGISTRY) == Some(own))
+            .collect();
+        let orphans = self.orphans();
+        let is_listed = |agent: &str, entry: &Resource| {
+            orphans.iter().any(|orphan| orphan.agent.as_deref() == Some(agent) && orphan.id == entry.to_string())
+        };
+        let belongs = |agent: &str, entry: &Resource| match entry.persistence_id() {
+            Some(id) => self.state.volumes.get(id).is_some_and(|volume| volume.agent == agent),
+            None => label_of(entry, LABEL_CLUSTER)
+                .and_then(|cluster| cluster.parse::<ClusterId>().ok())
+                .is_some_and(|id| self.state.clusters.contains_key(&id)),
+        };
+        let lost = offered.iter().filter(|(agent, entry)| !belongs(agent, entry) && !is_listed(agent, entry));
+        let lost = lost.map(|(agent, entry)| (format!("{entry} on {agent}"), "nobody's, and not listed".to_owned()));
+        found.add("a reservation belongs to a cluster or is an orphan", count(offered.len()), lost);
     }
 
     pub(super) fn is_released(&self, id: &ClusterId) -> bool {
@@ -75,10 +133,10 @@ impl Core {
     }
 
     fn check_addresses(&self, found: &mut Invariants) {
-        let mut holders: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+        let mut holders: BTreeMap<(&str, Cow<'_, str>), Vec<String>> = BTreeMap::new();
         for task in self.state.tasks.values() {
-            if let Some(pool) = &task.pool {
-                holders.entry((pool, &task.address)).or_default().push(task.id.to_string());
+            for lease in task.leases() {
+                holders.entry(lease).or_default().push(task.id.to_string());
             }
         }
         let shared = holders.iter().filter(|(_, tasks)| tasks.len() > 1);
@@ -119,8 +177,7 @@ impl Core {
     }
 
     fn check_volumes(&self, found: &mut Invariants) {
-        let used =
-            || self.state.volumes.values().filter(|volume| volume.fate == super::model::Fate::Used && volume.seen);
+        let used = || self.state.volumes.values().filter(|volume| volume.fate == Fate::Used && volume.seen);
         let apart = used().filter_map(|volume| {
             let node = self.state.clusters.get(&volume.cluster)?.nodes.get(&volume.node)?;
             let task = self.state.tasks.get(&node.task?)?;

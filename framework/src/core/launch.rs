@@ -1,24 +1,20 @@
 //! From held offers to tasks: one decision per cluster, one ACCEPT per agent.
 
+use super::Core;
 use super::facts::Kind;
-use super::model::{Cluster, Fate, Refused, Standing, Task, TaskStage, Volume};
+use super::model::{Cluster, Fate, Standing, Task, TaskStage, Volume};
 use super::output::{Call, LeaseKind, Write};
-use super::{Core, OPEN};
 use crate::placement::take::{LABEL_CLUSTER, LABEL_NODE, LABEL_REGISTRY};
-use crate::placement::{Board, Candidate, Neighbour, Outcome, Request, Slot, words};
+use crate::placement::{Board, Neighbour, Request, Slot};
 use bigdata_chassis::secret::Token;
 use bigdata_common::api::explain::{Capacity, NodeExplanation};
 use bigdata_common::blueprint::Blueprint;
-use bigdata_common::event::Event;
 use bigdata_common::internal::{NodeReport, Specification, TaskData};
 use bigdata_common::status::NodeStatus;
 use bigdata_common::{AttemptId, ClusterId, Name, Timestamp};
 use bigdata_mesos::resources::Resources;
-use bigdata_mesos::v1::{
-    ExecutorInfo, ExecutorType, FrameworkId, KillPolicy, Labels, OfferId, Operation, Resource, TaskInfo,
-};
+use bigdata_mesos::v1::{ExecutorInfo, ExecutorType, FrameworkId, KillPolicy, Labels, Operation, Resource, TaskInfo};
 use rand::RngCore;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,16 +22,9 @@ use std::time::Duration;
 const KILL_GRACE: Duration = Duration::from_secs(10);
 /// After it the rest of an accepted offer comes again.
 const REFUSE_REST: f64 = 1.0;
-/// Waiting is told at most this often.
-const TELL_EVERY_MS: u64 = 2_000;
-/// With so few agents a search costs nothing, and one is made whenever anything has changed.
-const FEW: usize = 64;
-/// With more, a search that will find nothing is made at most this often, to count the reasons anew.
-const RENEW_EVERY_MS: u64 = 100;
-
 /// What one ACCEPT is to hold.
 #[derive(Default)]
-struct Bundle {
+pub(super) struct Bundle {
     reserve: Vec<Resource>,
     create: Vec<Resource>,
     tasks: Vec<TaskInfo>,
@@ -43,126 +32,14 @@ struct Bundle {
 }
 
 impl Core {
-    /// Looks for places for the nodes that are due, if anything has changed since.
-    pub(super) fn place(&mut self, now: Timestamp) {
-        let due: Vec<(ClusterId, Vec<Name>)> = self.due(now);
-        let is_new = |(id, names): &(ClusterId, Vec<Name>)| {
-            names.iter().any(|name| !self.demand.due.contains(&(id.clone(), name.clone())))
-        };
-        let new = due.iter().any(is_new);
-        if new {
-            self.demand.revive = true;
-            // A launch does not wait for the time between two revivals: it is asked for by somebody who waits.
-            self.demand.revived_at = None;
-        }
-        if new || (self.changed && !due.is_empty()) {
-            match self.why_not_placing() {
-                None => self.place_all(due, now),
-                Some(words) => self.wait_for_all(&words, &due),
-            }
-        }
-        self.changed = false;
-        self.state.clusters.settle(OPEN, Cluster::is_open);
-        let due = self.due(now);
-        self.demand.due =
-            due.iter().flat_map(|(id, names)| names.iter().map(|name| (id.clone(), name.clone()))).collect();
-        for (id, _) in due {
-            self.tell_waiting(&id, now);
-        }
-    }
-
-    /// Who waits longest comes first.
-    fn due(&self, now: Timestamp) -> Vec<(ClusterId, Vec<Name>)> {
-        let mut due: Vec<(Option<Timestamp>, ClusterId, Vec<Name>)> = self
-            .state
-            .clusters
-            .noted(OPEN)
-            .map(|cluster| (cluster.waiting_since, cluster.id.clone(), cluster.due(now)))
-            .filter(|(_, _, names)| !names.is_empty())
-            .collect();
-        due.sort();
-        due.into_iter().map(|(_, id, names)| (id, names)).collect()
-    }
-
-    fn wait_for_all(&mut self, words: &str, due: &[(ClusterId, Vec<Name>)]) {
-        for (id, names) in due {
-            let Some(cluster) = self.state.clusters.get_mut(id) else { continue };
-            let Some(specification) = cluster.specification.clone() else { continue };
-            let explain = |name: &Name| {
-                let node = specification.blueprint.nodes.get(name)?;
-                Some(NodeExplanation {
-                    node: name.clone(),
-                    needs: words::needs(node),
-                    refusals: vec![words::no_agents(words)],
-                })
-            };
-            cluster.waiting.nodes = names.iter().filter_map(explain).collect();
-        }
-    }
-
-    fn place_all(&mut self, due: Vec<(ClusterId, Vec<Name>)>, now: Timestamp) {
-        self.refresh_board();
-        let mut board = std::mem::take(&mut self.board);
-        let mut bundles: BTreeMap<usize, Bundle> = BTreeMap::new();
-        for (id, names) in due {
-            if self.is_refused_still(&board, &id, &names, now) {
-                continue;
-            }
-            match self.look_for(&mut board, &id, &names) {
-                None => {}
-                Some(Outcome::Refused(nodes)) => {
-                    if let Some(cluster) = self.state.clusters.get_mut(&id) {
-                        cluster.waiting_since.get_or_insert(now);
-                        cluster.waiting.nodes = nodes;
-                        let nodes = (cluster.generation, cluster.revision, names);
-                        cluster.waiting.refused = Some(Refused { version: board.version(), at: now, nodes });
-                    }
-                }
-                Some(Outcome::Placed(slots)) => {
-                    for (name, slot) in names.iter().zip(slots) {
-                        let agent = board.candidate(slot.candidate).agent.clone();
-                        let bundle = bundles.entry(slot.candidate).or_default();
-                        self.launch(&id, name, &agent, slot, bundle, now);
-                    }
-                    if let Some(cluster) = self.state.clusters.get_mut(&id) {
-                        cluster.waiting_since = None;
-                        cluster.waiting.nodes.clear();
-                        cluster.waiting.told.clear();
-                        cluster.waiting.refused = None;
-                    }
-                    self.store_cluster(&id);
-                }
-            }
-        }
-        for (candidate, bundle) in bundles {
-            let Candidate { agent, free, .. } = board.candidate(candidate);
-            self.accept(agent, free.clone(), bundle, now);
-        }
-        self.board = board;
-    }
-
-    /// Whether a search would find no more than the last one did. Now and then one is made all the same, so that what is
-    /// told of it stays true.
-    fn is_refused_still(&mut self, board: &Board, id: &ClusterId, names: &[Name], now: Timestamp) -> bool {
-        let Some(cluster) = self.state.clusters.get(id) else { return false };
-        let (Some(refused), Some(specification)) = (&cluster.waiting.refused, &cluster.specification) else {
-            return false;
-        };
-        let same =
-            (cluster.generation, cluster.revision) == (refused.nodes.0, refused.nodes.1) && names == refused.nodes.2;
-        if !same || board.len() <= FEW {
-            return false;
-        }
-        let is_old = now.millis_since(refused.at) >= TELL_EVERY_MS;
-        if is_old && self.demand.renewed_at.is_none_or(|at| now.millis_since(at) >= RENEW_EVERY_MS) {
-            self.demand.renewed_at = Some(now);
-            return false;
-        }
-        let requests = self.requests(cluster, &specification.blueprint, names);
-        requests.is_some_and(|requests| !board.may_place(id, &requests, refused.version))
-    }
-
-    fn look_for(&self, board: &mut Board, id: &ClusterId, names: &[Name]) -> Option<Outcome> {
+    /// Places for these nodes of a cluster, or else, where `counts`, why there are none.
+    pub(super) fn look_for(
+        &self,
+        board: &mut Board,
+        id: &ClusterId,
+        names: &[Name],
+        counts: bool,
+    ) -> Option<Result<Vec<Slot>, Option<Vec<NodeExplanation>>>> {
         let cluster = self.state.clusters.get(id)?;
         let specification = cluster.specification.clone()?;
         let blueprint = &specification.blueprint;
@@ -171,12 +48,13 @@ impl Core {
             .state
             .tasks
             .of_cluster(id)
-            .filter_map(|task| Some(Neighbour { node: blueprint.nodes.get(&task.node)?, agent: task.agent.clone() }))
+            .filter_map(|task| Some(Neighbour { node: blueprint.nodes.get(&task.node)?, agent: &task.agent }))
             .collect();
-        Some(board.place(id, &requests, &neighbours))
+        let found = board.find_places(id, &requests, &neighbours);
+        Some(found.ok_or_else(|| counts.then(|| board.count_refusals(id, &requests, &neighbours))))
     }
 
-    fn requests<'a>(
+    pub(super) fn requests<'a>(
         &'a self,
         cluster: &'a Cluster,
         blueprint: &'a Blueprint,
@@ -193,7 +71,7 @@ impl Core {
                     .state
                     .volumes
                     .of_cluster(&cluster.id)
-                    .filter(|volume| volume.node == *name && volume.fate != Fate::Doomed)
+                    .filter(|volume| volume.node == *name && volume.fate != Fate::Doomed && !volume.left)
                     .collect(),
                 last_agent: node.agent.as_deref(),
                 last_address: node.pool.as_deref().zip(node.address.as_deref()),
@@ -202,8 +80,17 @@ impl Core {
         Some(requests)
     }
 
-    fn launch(&mut self, id: &ClusterId, name: &Name, agent: &str, slot: Slot, bundle: &mut Bundle, now: Timestamp) {
-        let Some(agent) = self.state.agents.get(agent).cloned() else { return };
+    pub(super) fn launch(
+        &mut self,
+        id: &ClusterId,
+        name: &Name,
+        agent: &str,
+        slot: Slot,
+        bundle: &mut Bundle,
+        now: Timestamp,
+    ) {
+        let Some(agent) = self.state.agents.get(agent) else { return };
+        let (agent, host, machine) = (agent.id.clone(), agent.host.clone(), agent.machine());
         let Some(cluster) = self.state.clusters.get_mut(id) else { return };
         let Some(specification) = cluster.specification.clone() else { return };
         let (attempt, token) = (self.random_attempt(), self.random_token());
@@ -212,21 +99,25 @@ impl Core {
         let moved = node.address.as_ref().is_some_and(|address| *address != slot.address);
         node.attempts += 1;
         node.task = Some(attempt);
-        node.agent = Some(agent.id.clone());
+        node.agent = Some(agent.clone());
         node.pool.clone_from(&slot.pool);
         node.address = Some(slot.address.clone());
-        node.not_before = None;
-        let number = node.attempts;
-        let uid = self.lease_uid(id, &agent.machine());
+        node.interfaces.clone_from(&slot.interfaces);
+        (node.not_before, node.idle_since) = (None, None);
+        let (number, wish, loss) = (node.attempts, node.wish, node.loss.take());
+        let uid = self.lease_uid(id, &machine);
         let task = Task {
             id: attempt,
             number,
+            incarnation: wish.map_or(0, |wish| wish.incarnation),
+            revision: wish.map_or(specification.revision, |wish| wish.revision),
             cluster: id.clone(),
             node: name.clone(),
-            agent: agent.id.clone(),
-            host: agent.host.clone(),
+            agent,
+            host,
             pool: slot.pool.clone(),
             address: slot.address.clone(),
+            interfaces: slot.interfaces.clone(),
             ports: slot.ports.clone(),
             agent_ports: slot.agent_ports.clone(),
             used: self.capacity(&specification, name),
@@ -238,7 +129,7 @@ impl Core {
             was_running: false,
             running_since: None,
             newest: 0.0,
-            report: NodeReport::default(),
+            report: NodeReport { reason: loss, ..NodeReport::default() },
             forgotten: false,
             unreachable_since: None,
             standing: Standing::Kept,
@@ -257,6 +148,7 @@ impl Core {
         bundle.create.extend(slot.create);
         self.state.tasks.insert(attempt, task);
         self.is_sound_from_now();
+        self.demand.placed_at = Some(now);
         self.observe(id, name, Kind::Launching, observation, now);
         if moved {
             self.renew_peers(id, now);
@@ -265,13 +157,9 @@ impl Core {
 
     fn lease(&mut self, task: &Task) {
         self.persist(Write::Task(Box::new(task.clone())));
-        if let Some(pool) = &task.pool {
-            self.persist(Write::Lease {
-                kind: LeaseKind::Address,
-                scope: pool.clone(),
-                value: task.address.clone(),
-                task: task.id,
-            });
+        for (scope, value) in task.leases() {
+            let (scope, value) = (scope.to_owned(), value.into_owned());
+            self.persist(Write::Lease { kind: LeaseKind::Address, scope, value, task: task.id });
         }
         for port in &task.agent_ports {
             self.persist(Write::Lease {
@@ -294,10 +182,12 @@ impl Core {
                 disk: disk.clone(),
                 agent: task.agent.clone(),
                 host: task.host.clone(),
-                size: *size,
+                size: known.map_or(*size, |known| known.size),
+                left: false,
                 seen: known.is_some_and(|known| known.seen),
                 fate: Fate::Used,
                 doomed_at: None,
+                lost_at: None,
                 destroy_sent: None,
             };
             if known != Some(&volume) {
@@ -311,7 +201,8 @@ impl Core {
     fn doom_unused(&mut self, task: &Task, slot: &Slot, now: Timestamp) {
         let used: Vec<&String> = slot.volumes.iter().map(|(_, id, _)| id).collect();
         let is_unused = |volume: &Volume| {
-            volume.node == task.node && !volume.seen && volume.fate != Fate::Doomed && !used.contains(&&volume.id)
+            let is_spared = volume.fate == Fate::Doomed || volume.left || used.contains(&&volume.id);
+            volume.node == task.node && !volume.seen && !is_spared
         };
         let unused = self.state.volumes.change(&task.cluster, is_unused, |volume| {
             (volume.fate, volume.doomed_at) = (Fate::Doomed, Some(now));
@@ -332,12 +223,18 @@ impl Core {
     /// The uid of a cluster on a machine, leased where there is none yet.
     fn lease_uid(&mut self, cluster: &ClusterId, machine: &str) -> Option<u32> {
         let (first, last) = self.policy.uid_pool?;
-        let of_machine = || self.state.uids.range((machine.to_owned(), 0)..=(machine.to_owned(), u32::MAX));
-        if let Some(((_, uid), _)) = of_machine().find(|(_, owner)| *owner == cluster) {
-            return Some(*uid);
+        // In ascending order.
+        let mut taken = Vec::new();
+        for ((of, uid), owner) in self.state.uids.range((machine.to_owned(), 0)..) {
+            if of != machine {
+                break;
+            }
+            if owner == cluster {
+                return Some(*uid);
+            }
+            taken.push(*uid);
         }
-        let taken: BTreeSet<u32> = of_machine().map(|((_, uid), _)| *uid).collect();
-        let uid = (first..=last).find(|uid| !taken.contains(uid))?;
+        let uid = (first..=last).find(|uid| taken.binary_search(uid).is_err())?;
         self.state.uids.insert((machine.to_owned(), uid), cluster.clone());
         self.persist(Write::Uid { machine: machine.to_owned(), uid, cluster: cluster.clone() });
         Some(uid)
@@ -350,10 +247,12 @@ impl Core {
     }
 
     fn random_token(&mut self) -> Token {
-        let mut bytes = [0; 32];
-        self.random.fill_bytes(&mut bytes);
-        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Token::from_text(&text)
+        let mut half = || {
+            let mut bytes = [0; 16];
+            self.random.fill_bytes(&mut bytes);
+            u128::from_be_bytes(bytes)
+        };
+        Token::from_text(&format!("{:032x}{:032x}", half(), half()))
     }
 
     fn task_info(&self, task: &Task, token: &Token, slot: &Slot) -> TaskInfo {
@@ -389,14 +288,11 @@ impl Core {
         }
     }
 
-    fn accept(&mut self, agent: &str, free: Resources, bundle: Bundle, now: Timestamp) {
-        let offers: Vec<OfferId> = self.held_of(agent).map(|held| held.offer.id.clone()).collect();
-        for offer in &offers {
-            self.offers.remove(offer.as_str());
-        }
-        self.answered(agent, now);
-        if let Some(agent) = self.state.agents.get_mut(agent) {
-            agent.free = free;
+    pub(super) fn accept(&mut self, agent: &str, free: Arc<Resources>, bundle: Bundle, now: Timestamp) {
+        let Some(number) = self.state.agents.find(agent) else { return };
+        let offers = self.offers.remove_of(number);
+        if let Some(agent) = self.state.agents.lend(number) {
+            (agent.answered_at, agent.free) = (Some(now), free);
         }
         let mut operations = Vec::new();
         if !bundle.reserve.is_empty() {
@@ -407,22 +303,5 @@ impl Core {
         }
         operations.push(Operation::launch(bundle.tasks));
         self.call(Call::Accept { offers, operations, refuse_seconds: REFUSE_REST, tasks: bundle.ids });
-    }
-
-    /// Tells why a cluster waits, when the words have changed, and not too often.
-    fn tell_waiting(&mut self, id: &ClusterId, now: Timestamp) {
-        let Some(cluster) = self.state.clusters.get_mut(id) else { return };
-        let last = cluster.waiting.told_at.or(cluster.waiting_since);
-        if last.is_some_and(|at| now.millis_since(at) < TELL_EVERY_MS) {
-            return;
-        }
-        let reasons = words::lines(&cluster.waiting.nodes);
-        if reasons.is_empty() || reasons == cluster.waiting.told {
-            return;
-        }
-        cluster.waiting.told.clone_from(&reasons);
-        cluster.waiting.told_at = Some(now);
-        let generation = cluster.generation;
-        self.emit(id, Event::PlacementWaiting { generation, reasons });
     }
 }

@@ -5,29 +5,40 @@
 //! ACCEPT leaves, and an update is stored before it is acknowledged.
 //!
 //! Reading order: [`model`] (what is known), [`output`] (what goes in and out), [`wanted`] (what the registry wants),
-//! [`offers`] and [`launch`] (from offers to tasks), [`update`] (what becomes of tasks), [`supersede`] (launches
-//! go on without agents that are away), [`release`], [`quarantine`] (what a release leaves behind), [`reconcile`], [`heard`].
+//! [`offers`], [`place`] with [`seekers`] and [`apart`], and [`launch`] (from offers to tasks), [`update`] (what becomes of
+//! tasks), [`supersede`] (launches go on without agents that are away), [`replace`] (and so do nodes that may, by [`brake`] a few at a time), [`wishes`]
+//! and [`depart`] (nodes that come, change and go while their cluster is ready), [`release`], [`quarantine`] (what a release
+//! leaves behind), [`gone`] (agents that never come back), [`reconcile`], [`heard`].
 
+mod apart;
 mod board;
+mod brake;
 mod command;
+mod depart;
 mod enrol;
 mod facts;
+mod gone;
 mod ground;
 mod heard;
 mod invariants;
 mod launch;
 pub(crate) mod model;
 mod offers;
-pub(crate) mod orphans;
+mod orphans;
 pub(crate) mod output;
+mod place;
 mod quarantine;
 mod reconcile;
-mod records;
+pub(crate) mod records;
 mod release;
+mod replace;
+mod seekers;
 mod supersede;
+mod unready;
 mod update;
 pub(crate) mod view;
 mod wanted;
+mod wishes;
 
 #[cfg(test)]
 mod tests;
@@ -35,23 +46,28 @@ mod tests;
 pub(crate) use enrol::EnrolRefusal;
 
 use crate::placement::{Board, Rules};
+use bigdata_common::api::orphan::Orphan;
 use bigdata_common::{AttemptId, ClusterId, Name, Timestamp};
-use bigdata_mesos::v1::{AgentId, Offer};
-use model::{Agent, Cluster, EndedTask, Node};
+use bigdata_mesos::resources::Resources;
+use bigdata_mesos::v1::{AgentId, OfferId};
+use model::{Cluster, EndedTask, Node};
 use output::{Call, Input, Output, Write};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use records::{Noted, Offers, Tasks, Volumes};
+use records::{AgentNumber, Agents, Noted, Offers, Tasks, Volumes};
+use seekers::Seekers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// An executor that does not end its task for so long is ended itself.
 const SHUTDOWN_AFTER_MS: u64 = 30_000;
 
-/// Clusters that may have something to be done for: every other one is whole, or gone.
-const OPEN: usize = 0;
+/// Clusters that may be being released, or nodes of them.
+const RELEASING: usize = 0;
 /// Clusters whose nodes' addresses may have changed since the board was refreshed.
 const MOVED: usize = 1;
+/// Clusters whose nodes may look for a place since [`seekers::Seekers`] was brought up to date.
+const SEEKING: usize = 2;
 
 /// What an operator has decided, as the core needs it.
 #[derive(Debug, Clone)]
@@ -71,6 +87,10 @@ pub(crate) struct Policy {
     pub adopt_nothing: bool,
     /// How long the agent of a node may be away during a launch before the node is placed on another one.
     pub unreachable_launch_ms: u64,
+    /// Between the moves of two agents' nodes that are away.
+    pub replace_pause_ms: u64,
+    /// While more agents are away, in percent of those that have nodes, none's nodes are moved.
+    pub replace_away_percent: u8,
     /// The longest time without a fact before one that the registry has not seen is told again.
     pub tell_again_ms: u64,
 }
@@ -87,20 +107,20 @@ pub(crate) struct Fetched {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub framework: Option<String>,
-    /// Noted: see [`OPEN`] and [`MOVED`].
-    pub clusters: Noted<ClusterId, Cluster, 2>,
+    /// Noted: see [`RELEASING`], [`MOVED`] and [`SEEKING`].
+    pub clusters: Noted<ClusterId, Cluster, 3>,
     pub tasks: Tasks,
     pub ended: BTreeMap<AttemptId, EndedTask>,
     pub volumes: Volumes,
     pub uids: BTreeMap<(String, u32), ClusterId>,
-    pub agents: Noted<String, Agent>,
+    pub agents: Agents,
 }
 
 /// The subscription.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Session {
     Subscribed,
-    /// Since when, and why.
+    /// Since when (None: no step was made yet), and why.
     Away {
         since: Option<Timestamp>,
         reason: String,
@@ -110,7 +130,9 @@ pub(crate) enum Session {
 /// An offer that has not been answered.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
-    pub offer: Offer,
+    pub id: OfferId,
+    pub agent: AgentNumber,
+    pub free: Arc<Resources>,
     pub since: Timestamp,
 }
 
@@ -124,10 +146,12 @@ pub(crate) struct Demand {
     /// Offers are let come until then, to see the agents.
     pub look_until: Option<Timestamp>,
     pub looked_at: Option<Timestamp>,
-    /// When a search that could find nothing was made last.
-    pub renewed_at: Option<Timestamp>,
-    /// The nodes that looked for a place after the last step.
-    pub due: BTreeSet<(ClusterId, Name)>,
+    /// When nodes were placed last.
+    pub placed_at: Option<Timestamp>,
+    /// When the reasons of a refusal in a large fleet were counted last.
+    pub counted_at: Option<Timestamp>,
+    /// Whether the nodes that look for a place have been seen since the subscription.
+    pub seen: bool,
 }
 
 /// See the [module](self).
@@ -135,9 +159,18 @@ pub(crate) struct Core {
     pub policy: Arc<Policy>,
     pub state: State,
     pub session: Session,
+    /// When the master last said anything, a heartbeat too; None: it has not since the subscription. The shell keeps it.
+    pub last_word: Option<Timestamp>,
+    /// Why the master ended the subscription, until there is another one.
+    expelled: Option<String>,
     pub(crate) offers: Offers,
     /// What is known of the agents, for looking for places; see [`Core::refresh_board`].
     board: Board,
+    seekers: Seekers,
+    /// Clusters that are being released.
+    releasing: BTreeSet<ClusterId>,
+    /// Clusters with nodes that are being released by themselves.
+    departing: BTreeSet<ClusterId>,
     pub(crate) demand: Demand,
     pub(crate) reconciliation: reconcile::Reconciliation,
     /// Whether something has changed since places were looked for last.
@@ -145,9 +178,11 @@ pub(crate) struct Core {
     /// DESTROY operations under way: their volumes by operation.
     destroying: BTreeMap<String, Vec<String>>,
     /// Tasks that Mesos has told of and that are not known here, in words.
-    foreign_tasks: BTreeMap<String, orphans::Orphan>,
+    foreign_tasks: BTreeMap<String, Orphan>,
     /// Whether the database may have been lost.
     pub(crate) ground: ground::Ground,
+    brake: brake::Brake,
+    question: gone::Question,
     /// How often executors have said what was known already.
     repeats: u64,
     random: StdRng,
@@ -162,13 +197,20 @@ impl Core {
             policy: Arc::new(policy),
             state,
             session: Session::Away { since: None, reason: "the service has just started".to_owned() },
+            last_word: None,
+            expelled: None,
             offers: Offers::default(),
             board: Board::default(),
+            seekers: Seekers::default(),
+            releasing: BTreeSet::new(),
+            departing: BTreeSet::new(),
             demand: Demand::default(),
             reconciliation: reconcile::Reconciliation::default(),
             changed: true,
             destroying: BTreeMap::new(),
             foreign_tasks: BTreeMap::new(),
+            brake: brake::Brake::default(),
+            question: gone::Question::default(),
             repeats: 0,
             random: StdRng::from_seed(seed),
             outputs: Vec::new(),
@@ -177,8 +219,10 @@ impl Core {
 
     /// Takes one input in; the outputs are to be performed before the next step.
     pub(crate) fn step(&mut self, input: Input, now: Timestamp) -> Vec<Output> {
-        // What comes once per node does not lead to a look at every node.
-        let urgent = !matches!(input, Input::Update(_) | Input::Offers(_) | Input::Rescinded(_));
+        let scope = release::Scope::of(&input);
+        if let Session::Away { since: since @ None, .. } = &mut self.session {
+            *since = Some(now);
+        }
         match input {
             Input::Subscribed { framework } => self.subscribed(framework, now),
             Input::Disconnected { reason } => self.disconnected(reason, now),
@@ -190,7 +234,7 @@ impl Core {
             Input::InverseOffers(offers) => self.asked_back(offers),
             Input::Update(status) => self.updated(status, now),
             Input::OperationUpdate(status) => self.operated(status),
-            Input::Wanted { state, specification, hinted } => self.wanted(&state, specification, hinted, now),
+            Input::Wanted { state, specifications, hinted } => self.wanted(&state, &specifications, hinted, now),
             Input::Listed(clusters) => self.listed(&clusters),
             Input::Enrolled { attempt, fingerprint, control, isolation } => {
                 self.enrolled(attempt, fingerprint, control, isolation);
@@ -200,9 +244,10 @@ impl Core {
             Input::Tick => {
                 self.reconcile_tick(now);
                 self.supersede_lost(now);
+                self.replace_idle(now);
             }
         }
-        self.release_all(urgent, now);
+        self.release_all(&scope, now);
         self.place(now);
         self.settle_offers(now);
         std::mem::take(&mut self.outputs)
@@ -214,6 +259,7 @@ impl Core {
             self.state.framework = Some(framework);
         }
         self.session = Session::Subscribed;
+        self.expelled = None;
         self.offers.clear();
         for task in self.state.tasks.values_mut() {
             // What was said before may not have arrived.
@@ -221,6 +267,7 @@ impl Core {
             // Agents may have come back while nobody was told.
             task.unreachable_since = task.unreachable_since.and(Some(now));
         }
+        self.wait_anew(now);
         self.demand = Demand::default();
         self.look(now);
         self.changed = true;
@@ -242,10 +289,16 @@ impl Core {
     fn expelled(&mut self, message: String, now: Timestamp) {
         tracing::error!(message, "the master ended the subscription");
         let words = message.to_lowercase();
-        if ["removed", "completed", "torn down", "unknown framework"].iter().any(|word| words.contains(word)) {
+        let removed =
+            ["removed", "completed", "torn down", "unknown framework"].iter().any(|word| words.contains(word));
+        let follows = if removed {
             self.state.framework = None;
             self.persist(Write::Framework(None));
-        }
+            "it ends every node; the framework registers as a new one and places them again"
+        } else {
+            "the framework subscribes again"
+        };
+        self.expelled = Some(format!("the master ended the subscription ({message}): {follows}"));
         self.disconnected(message, now);
     }
 
@@ -263,7 +316,7 @@ impl Core {
 
     pub(crate) fn store_cluster(&mut self, id: &ClusterId) {
         if let Some(cluster) = self.state.clusters.get(id) {
-            self.outputs.push(Output::Persist(Write::Cluster(Box::new(cluster.clone()))));
+            self.outputs.push(Output::Persist(Write::Cluster(Box::new(cluster.without_nodes()))));
         }
     }
 

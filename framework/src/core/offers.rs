@@ -2,16 +2,20 @@
 
 use super::model::Agent;
 use super::output::{Call, Write};
+use super::records::AgentNumber;
 use super::{Core, Held};
 use crate::placement::take::LABEL_REGISTRY;
 use bigdata_common::Timestamp;
 use bigdata_common::api::explain::Capacity;
 use bigdata_mesos::resources::Resources;
-use bigdata_mesos::v1::{InverseOffer, Offer, OfferId};
-use std::collections::BTreeMap;
+use bigdata_mesos::v1::{Attribute, InverseOffer, Offer, Resource};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// While nodes wait, what they cannot use is not offered again for so long.
 const REFUSE_WAITING: f64 = 5.0;
+/// While launches follow one another, offers are held for so many times the usual time at the most: others want some too.
+const BUSY_HOLDS: u64 = 5;
 /// While none waits; REVIVE ends it.
 const REFUSE_IDLE: f64 = 3600.0;
 /// REVIVE is sent at most this often, but for new nodes.
@@ -26,40 +30,64 @@ impl Core {
         if !self.is_subscribed() {
             return;
         }
-        let agents: Vec<Offer> = offers.clone();
-        for offer in offers {
-            self.offers.insert(offer.id.value.clone(), Held { offer, since: now });
+        let numbers: Vec<AgentNumber> =
+            offers.iter().map(|offer| self.state.agents.number(&offer.agent_id.value)).collect();
+        let several = several(&numbers);
+        // An agent's total is known once all of its offers are: of those with several the rest waits.
+        let mut later = Vec::new();
+        for (mut offer, number) in offers.into_iter().zip(numbers) {
+            let free = self.hold(&mut offer, number, now);
+            self.see_volumes(&offer.agent_id.value, &free);
+            self.examine_offer(&offer.hostname, &free);
+            if several.contains(&number) {
+                later.push((offer, number));
+            } else {
+                self.see_agent(offer, number, now);
+            }
         }
-        for offer in agents {
-            self.see_agent(&offer, now);
-            self.see_volumes(&offer);
-            self.examine_offer(&offer);
+        for (offer, number) in later {
+            self.see_agent(offer, number, now);
         }
         self.changed = true;
     }
 
-    /// The offers of one agent that are held.
-    pub(super) fn held_of<'a>(&'a self, agent: &'a str) -> impl Iterator<Item = &'a Held> {
-        self.offers.of_agent(agent)
+    /// Holds an offer. What says what is known is not kept twice.
+    fn hold(&mut self, offer: &mut Offer, agent: AgentNumber, now: Timestamp) -> Arc<Resources> {
+        let free = Resources::from(std::mem::take(&mut offer.resources));
+        let known = self.state.agents.at(agent).filter(|known| *known.free == free);
+        let free = known.map_or_else(|| Arc::new(free), |known| Arc::clone(&known.free));
+        let id = std::mem::take(&mut offer.id);
+        self.offers.insert(Held { id, agent, free: Arc::clone(&free), since: now });
+        free
     }
 
-    fn see_agent(&mut self, offer: &Offer, now: Timestamp) {
-        let id = offer.agent_id.value.clone();
-        let mut free = Resources::new();
-        for held in self.held_of(&id) {
-            free.add_all(&held.offer.resources);
-        }
-        let used = self.used_on(&id);
+    /// The offers of one agent that are held.
+    pub(super) fn held_of(&self, agent: &str) -> impl Iterator<Item = &Held> {
+        self.state.agents.find(agent).into_iter().flat_map(|number| self.offers.of_agent(number))
+    }
+
+    fn see_agent(&mut self, offer: Offer, number: AgentNumber, now: Timestamp) {
+        let free = self.offers.free_of(number).unwrap_or_default();
+        let used = self.used_on(&offer.agent_id.value);
         let total = Capacity {
             cpus: free.cpus() + used.cpus,
             mem: free.mem() + used.mem,
             disk: free.scalar("disk") + used.disk,
         };
-        let attributes: BTreeMap<String, String> =
-            offer.attributes.iter().map(|attribute| (attribute.name.clone(), attribute.value_text())).collect();
-        let by_url = offer.url.as_ref().and_then(|url| url.address.ip.clone());
-        let address = by_url.filter(|ip| !ip.is_empty()).unwrap_or_else(|| offer.hostname.clone());
-        let known = self.state.agents.get(&id);
+        let (leaving, foreign) = (leaving(&offer, now), self.foreign(&free));
+        if let Some(known) = self.state.agents.lend(number)
+            && known.fresh
+            && known.total == total
+            && known.leaving == leaving
+            && known.foreign == foreign
+            && says_the_same(known, &offer)
+        {
+            (known.seen_at, known.free) = (now, free);
+            return;
+        }
+        let attributes = attributes(&offer);
+        let address = address(&offer).to_owned();
+        let known = self.state.agents.at(number);
         let same = known.is_some_and(|agent| {
             agent.host == offer.hostname
                 && agent.attributes == attributes
@@ -67,22 +95,22 @@ impl Core {
                 && agent.address == address
         });
         let agent = Agent {
-            id: id.clone(),
-            host: offer.hostname.clone(),
+            id: offer.agent_id.value,
+            host: offer.hostname,
             address,
             attributes,
             total,
             seen_at: now,
             fresh: true,
-            leaving: leaving(offer, now),
-            foreign: self.foreign(&free),
+            leaving,
+            foreign,
             answered_at: known.and_then(|agent| agent.answered_at),
             free,
         };
         for words in &agent.foreign {
             if known.is_none_or(|known| !known.foreign.contains(words)) {
                 tracing::warn!(
-                    agent = id,
+                    agent = agent.id,
                     host = agent.host,
                     words,
                     "resources with the labels of others; they are not touched"
@@ -92,7 +120,7 @@ impl Core {
         if !same {
             self.persist(Write::Agent(Box::new(agent.clone())));
         }
-        self.state.agents.insert(id, agent);
+        self.state.agents.insert(agent);
     }
 
     /// What our tasks have of an agent, their executors included.
@@ -108,19 +136,20 @@ impl Core {
 
     /// What is reserved for our role under another label than ours.
     fn foreign(&self, free: &Resources) -> Vec<String> {
-        let reserved = free.reserved_for(&self.policy.rules.role);
-        let foreign = |entry: &&bigdata_mesos::v1::Resource| {
+        let role = self.policy.rules.role.as_str();
+        let foreign = |entry: &&Resource| {
             let labels = entry.reservations.last().and_then(|reservation| reservation.labels.as_ref());
-            entry.is_dynamically_reserved()
+            entry.reserved_role() == Some(role)
+                && entry.is_dynamically_reserved()
                 && labels.and_then(|labels| labels.get(LABEL_REGISTRY)) != Some(self.policy.rules.registry.as_str())
         };
-        reserved.iter().filter(foreign).map(ToString::to_string).collect()
+        free.iter().filter(foreign).map(ToString::to_string).collect()
     }
 
-    fn see_volumes(&mut self, offer: &Offer) {
-        for id in offer.resources.iter().filter_map(|entry| entry.persistence_id()) {
+    fn see_volumes(&mut self, agent: &str, offered: &Resources) {
+        for id in offered.iter().filter_map(Resource::persistence_id) {
             let seen = match self.state.volumes.get_mut(id) {
-                Some(volume) if volume.agent == offer.agent_id.value && !volume.seen => {
+                Some(volume) if volume.agent == agent && !volume.seen => {
                     volume.seen = true;
                     Some(volume.clone())
                 }
@@ -160,20 +189,16 @@ impl Core {
         if !self.is_subscribed() {
             return;
         }
-        let waiting = !self.demand.due.is_empty() || self.waits_for_volumes();
-        let hold = self.policy.hold_ms;
-        let useless = |held: &&Held| !waiting || now.millis_since(held.since) >= hold;
-        let declined: Vec<OfferId> =
-            self.offers.by_age().take_while(useless).map(|held| held.offer.id.clone()).collect();
+        let waiting = !self.seekers.is_empty() || self.waits_for_volumes();
+        let hold = self.hold_ms(now);
+        let declined = self.offers.remove_oldest_while(|held| !waiting || now.millis_since(held.since) >= hold);
         if !declined.is_empty() {
-            for offer in &declined {
-                if let Some(held) = self.offers.remove(offer.as_str()) {
-                    self.answered(held.offer.agent_id.as_str(), now);
-                }
+            for held in &declined {
+                self.answered(held.agent, now);
             }
             self.changed |= waiting;
             self.call(Call::Decline {
-                offers: declined,
+                offers: declined.into_iter().map(|held| held.id).collect(),
                 refuse_seconds: if waiting { REFUSE_WAITING } else { REFUSE_IDLE },
             });
         }
@@ -182,6 +207,14 @@ impl Core {
         }
         let looking = self.demand.look_until.is_some_and(|until| now < until);
         self.settle_demand(waiting, looking, now);
+    }
+
+    /// How long an offer is held now. Between two launches in close succession it is of use: declined and asked for again it
+    /// would cost the second one an allocation of the master's, and the master one of every agent.
+    fn hold_ms(&self, now: Timestamp) -> u64 {
+        let hold = self.policy.hold_ms;
+        let is_busy = self.demand.placed_at.is_some_and(|at| now.millis_since(at) < hold);
+        if is_busy { hold.saturating_mul(BUSY_HOLDS) } else { hold }
     }
 
     fn settle_demand(&mut self, waiting: bool, looking: bool, now: Timestamp) {
@@ -199,11 +232,48 @@ impl Core {
         }
     }
 
-    pub(super) fn answered(&mut self, agent: &str, now: Timestamp) {
-        if let Some(agent) = self.state.agents.get_mut(agent) {
+    pub(super) fn answered(&mut self, agent: AgentNumber, now: Timestamp) {
+        if let Some(agent) = self.state.agents.lend(agent) {
             agent.answered_at = Some(now);
         }
     }
+}
+
+/// Those that occur more than once.
+fn several(numbers: &[AgentNumber]) -> BTreeSet<AgentNumber> {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    sorted.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect()
+}
+
+fn attributes(offer: &Offer) -> BTreeMap<String, String> {
+    offer.attributes.iter().map(|attribute| (attribute.name.clone(), attribute.value_text())).collect()
+}
+
+/// Where the agent is reached.
+fn address(offer: &Offer) -> &str {
+    let by_url = offer.url.as_ref().and_then(|url| url.address.ip.as_deref());
+    by_url.filter(|ip| !ip.is_empty()).unwrap_or(&offer.hostname)
+}
+
+/// Whether the offer says of its agent what is known.
+fn says_the_same(known: &Agent, offer: &Offer) -> bool {
+    known.host == offer.hostname && known.address == address(offer) && has_attributes(known, offer)
+}
+
+/// Whether the offer says of its agent's attributes what is known: mostly to be seen without a copy of them.
+fn has_attributes(known: &Agent, offer: &Offer) -> bool {
+    let has = |attribute: &Attribute, value: &String| match attribute {
+        Attribute { text: Some(text), scalar: None, ranges: None, set: None, .. } => text.value == *value,
+        other => other.value_text() == *value,
+    };
+    let is_said = |(name, value): (&String, &String)| {
+        let mut named = offer.attributes.iter().filter(|attribute| attribute.name == *name);
+        named.next().is_some_and(|attribute| has(attribute, value))
+    };
+    // One that is said twice has its last value.
+    (known.attributes.len() == offer.attributes.len() && known.attributes.iter().all(is_said))
+        || known.attributes == attributes(offer)
 }
 
 /// When an agent is to be away soon, or is, in words.

@@ -2,7 +2,7 @@
 
 use super::model::{Agent, Cluster, EndedTask, Node, Task, Volume};
 use bigdata_common::event::Event;
-use bigdata_common::internal::{ClusterState, Specification};
+use bigdata_common::internal::{ClusterState, Origin, Specification};
 use bigdata_common::{AttemptId, ClusterId, Name};
 use bigdata_mesos::v1::{
     AgentId, ExecutorId, InverseOffer, Offer, OfferId, Operation, OperationStatus, TaskId, TaskStatus,
@@ -30,10 +30,10 @@ pub(crate) enum Input {
     InverseOffers(Vec<InverseOffer>),
     Update(TaskStatus),
     OperationUpdate(OperationStatus),
-    /// What the registry says of a cluster; with the specification where the revision is not the one that is known.
+    /// What the registry says of a cluster; with the revisions that [`super::Core::revisions_wanted`] names.
     Wanted {
         state: Box<ClusterState>,
-        specification: Option<Arc<Specification>>,
+        specifications: Vec<Arc<Specification>>,
         hinted: bool,
     },
     /// Every cluster that the registry has listed.
@@ -61,7 +61,7 @@ pub(crate) enum Input {
 #[derive(Debug, Clone)]
 pub(crate) enum Output {
     Persist(Write),
-    Emit { cluster: ClusterId, revision: u32, event: Event },
+    Emit { cluster: ClusterId, revision: u32, origin: Option<Origin>, event: Event },
     Call(Call),
 }
 
@@ -69,6 +69,7 @@ pub(crate) enum Output {
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
     Framework(Option<String>),
+    /// Without its nodes and its specification, which are stored by themselves.
     Cluster(Box<Cluster>),
     Specification(ClusterId, Arc<Specification>),
     /// With its nodes and its specification.
@@ -79,6 +80,7 @@ pub(crate) enum Write {
         position: usize,
         node: Box<Node>,
     },
+    DeleteNode(ClusterId, Name),
     Task(Box<Task>),
     TaskEnded(Box<EndedTask>),
     DeleteTask(AttemptId),

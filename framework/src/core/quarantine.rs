@@ -4,9 +4,10 @@
 
 use super::Core;
 use super::model::{Fate, Standing, Task, Volume};
-use super::orphans::Orphan;
+use super::orphans::orphan;
 use super::output::Write;
-use bigdata_common::{AttemptId, ClusterId, Timestamp};
+use bigdata_common::api::orphan::Orphan;
+use bigdata_common::{AttemptId, ClusterId, Name, Timestamp};
 
 impl Core {
     /// Whether nobody has been able to reach an attempt's agent for as long as a release waits.
@@ -36,10 +37,21 @@ impl Core {
             return;
         }
         let ends = self.state.tasks.settle(|task| task.forgotten || task.standing != Standing::Kept);
-        let is_to_end = |task: &&Task| {
-            task.forgotten || matches!(task.standing, Standing::Renewed | Standing::Superseded { alive: true, .. })
-        };
+        let is_to_end = |task: &&Task| task.forgotten || ends_now(task.standing);
         let unwanted: Vec<AttemptId> = ends.into_iter().filter(is_to_end).map(|task| task.id).collect();
+        for task in unwanted {
+            self.kill_again(task, now);
+        }
+    }
+
+    /// The same for those of one cluster, of which something else is wanted now.
+    pub(super) fn end_unwanted_of(&mut self, cluster: &ClusterId, now: Timestamp) {
+        if !self.is_subscribed() {
+            return;
+        }
+        let is_to_end = |task: &&Task| task.forgotten || ends_now(task.standing);
+        let unwanted: Vec<AttemptId> =
+            self.state.tasks.of_cluster(cluster).filter(is_to_end).map(|task| task.id).collect();
         for task in unwanted {
             self.kill_again(task, now);
         }
@@ -57,25 +69,29 @@ impl Core {
 
     /// The attempts that a released cluster leaves behind, in words.
     pub(super) fn attempts_left(&self, id: &ClusterId) -> Vec<String> {
-        let words = |task: &Task| {
-            let why = if task.is_away() { ": its agent is away; it is ended when the agent is back" } else { "" };
-            format!("node {}: task {} on agent {} is not confirmed to have ended{why}", task.node, task.id, task.host)
-        };
-        self.forgotten_of(id).map(words).collect()
+        self.forgotten_of(id).map(left_in_words).collect()
     }
 
-    /// Such attempts, as they are told of to operators.
+    /// Those of one node.
+    pub(super) fn attempts_left_of(&self, id: &ClusterId, name: &Name) -> Vec<String> {
+        self.forgotten_of(id).filter(|task| task.node == *name).map(left_in_words).collect()
+    }
+
+    /// Such attempts, and those whose nodes go on without them, as they are told of to operators.
     pub(super) fn outliving(&self) -> impl Iterator<Item = Orphan> {
-        let orphan = |task: &Task| {
+        let outlives = |task: &Task| {
             let how = if task.is_away() {
                 "while its agent was away; it is ended when the agent is back"
             } else {
                 "before its end was confirmed; it is being ended"
             };
-            let reason = format!("node {} of {}, which was released {how}", task.node, task.cluster);
-            Orphan { kind: "task", id: task.id.to_string(), agent: Some(task.agent.clone()), reason }
+            let what =
+                if task.forgotten { "which was released" } else { "which goes on without this attempt, given up" };
+            let reason = format!("node {} of {}, {what} {how}", task.node, task.cluster);
+            orphan("task", &task.id.to_string(), Some(&task.agent), reason)
         };
-        self.state.tasks.values().filter(|task| task.forgotten).map(orphan)
+        let is_left = |task: &&Task| task.forgotten || matches!(task.standing, Standing::Superseded { .. });
+        self.state.tasks.values().filter(is_left).map(outlives)
     }
 
     /// A released cluster's uids are free once none of its attempts can use them any more.
@@ -92,4 +108,14 @@ impl Core {
         self.state.tasks.of_cluster(id).next().is_some()
             || self.state.volumes.of_cluster(id).any(|volume| volume.fate == Fate::Doomed)
     }
+}
+
+/// Whether an attempt with this standing is to be ended now.
+fn ends_now(standing: Standing) -> bool {
+    matches!(standing, Standing::Renewed | Standing::Leaving | Standing::Superseded { alive: true, .. })
+}
+
+fn left_in_words(task: &Task) -> String {
+    let why = if task.is_away() { ": its agent is away; it is ended when the agent is back" } else { "" };
+    format!("node {}: task {} on agent {} is not confirmed to have ended{why}", task.node, task.id, task.host)
 }

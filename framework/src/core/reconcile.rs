@@ -11,12 +11,14 @@ use std::collections::BTreeSet;
 const WAIT_MS: i64 = 1_000;
 /// The longest such wait.
 const WAIT_MAX_MS: i64 = 60_000;
+/// Tasks that are asked for in one call: the master answers one call at a go, and meanwhile nobody else.
+pub(super) const TOGETHER: usize = 1_000;
 /// How often all tasks are asked for.
 const ALL_EVERY_MS: u64 = 900_000;
 /// A task that is not heard of for so long while it should change is asked for.
 const SILENT_MS: u64 = 30_000;
 /// How long an attempt that has ended, or an agent that makes no offers, is remembered.
-const REMEMBERED_MS: u64 = 24 * 3_600_000;
+pub(super) const REMEMBERED_MS: u64 = 24 * 3_600_000;
 
 /// The questions that have not been answered.
 #[derive(Debug, Default)]
@@ -24,13 +26,17 @@ pub(crate) struct Reconciliation {
     pending: BTreeSet<AttemptId>,
     next_at: Option<Timestamp>,
     wait: i64,
+    begun_at: Option<Timestamp>,
     all_at: Option<Timestamp>,
     pruned_at: Option<Timestamp>,
 }
 
 impl Reconciliation {
-    pub(super) fn answered(&mut self, task: AttemptId) {
-        self.pending.remove(&task);
+    pub(super) fn answered(&mut self, task: AttemptId, now: Timestamp) {
+        if self.pending.remove(&task) {
+            // While answers come nothing is asked again.
+            self.next_at = self.next_at.max(Some(now.plus_millis(WAIT_MS)));
+        }
     }
 }
 
@@ -39,9 +45,10 @@ impl Core {
     pub(super) fn reconcile_all(&mut self, now: Timestamp) {
         self.reconciliation.pending = self.state.tasks.keys().copied().collect();
         self.reconciliation.wait = WAIT_MS;
+        self.reconciliation.begun_at = Some(now);
+        self.reconciliation.all_at = None;
+        self.ask_for_agents_anew();
         self.ask(now);
-        self.reconciliation.all_at = Some(now);
-        self.call(Call::Reconcile(Vec::new()));
     }
 
     fn ask(&mut self, now: Timestamp) {
@@ -54,7 +61,20 @@ impl Core {
         }
         self.reconciliation.next_at = Some(now.plus_millis(self.reconciliation.wait));
         self.reconciliation.wait = (self.reconciliation.wait * 2).min(WAIT_MAX_MS);
-        self.call(Call::Reconcile(questions));
+        for together in questions.chunks(TOGETHER) {
+            self.call(Call::Reconcile(together.to_vec()));
+        }
+    }
+
+    /// Whether it is time to ask for whatever there is: first when all that is known here was answered, so that the master
+    /// does not tell of each task twice while a start waits for it.
+    fn asks_for_all(&self, now: Timestamp) -> bool {
+        let Reconciliation { pending, begun_at, all_at, .. } = &self.reconciliation;
+        let is_past = |at: &Option<Timestamp>, limit| at.is_none_or(|at| now.millis_since(at) >= limit);
+        match all_at {
+            None => pending.is_empty() || is_past(begun_at, SILENT_MS),
+            Some(_) => is_past(all_at, ALL_EVERY_MS),
+        }
     }
 
     pub(super) fn reconcile_tick(&mut self, now: Timestamp) {
@@ -79,10 +99,11 @@ impl Core {
         if self.reconciliation.next_at.is_none_or(|at| at <= now) {
             self.ask(now);
         }
-        if self.reconciliation.all_at.is_none_or(|at| now.millis_since(at) >= ALL_EVERY_MS) {
+        if self.asks_for_all(now) {
             self.reconciliation.all_at = Some(now);
             self.call(Call::Reconcile(Vec::new()));
         }
+        self.ask_for_agents(now);
     }
 
     fn forget_the_long_ended(&mut self, now: Timestamp) {
@@ -96,6 +117,7 @@ impl Core {
             self.state.ended.remove(&id);
             self.persist(Write::DeleteTask(id));
         }
+        self.forget_the_long_lost(now);
         let tasks = &self.state.tasks;
         let volumes = &self.state.volumes;
         let gone = |agent: &&super::model::Agent| {

@@ -1,14 +1,16 @@
 //! The end of a cluster: its nodes are ended, its volumes dealt with, its leases freed.
 
-use super::model::{Fate, Phase, Volume};
-use super::output::{Call, Write};
-use super::{Core, OPEN};
-use crate::placement::take::{LABEL_CLUSTER, LABEL_REGISTRY};
+use super::model::{Cluster, Fate, Phase, Volume};
+use super::output::{Call, Input, Write};
+use super::records::AgentNumber;
+use super::{Core, RELEASING};
+use crate::placement::take::{LABEL_CLUSTER, LABEL_NODE, LABEL_REGISTRY};
 use bigdata_common::event::Event;
 use bigdata_common::status::Termination;
 use bigdata_common::{AttemptId, ClusterId, Timestamp};
 use bigdata_mesos::resources::Resources;
 use bigdata_mesos::v1::{OfferId, Operation, OperationState, OperationStatus, Resource};
+use std::collections::BTreeSet;
 
 /// A node that has not ended is told again after so long, and then after twice as long each time.
 const KILL_EVERY_MS: u64 = 5_000;
@@ -19,30 +21,76 @@ const DESTROY_EVERY_MS: u64 = 5_000;
 /// An offer that comes sooner after another was answered may have been made before that.
 const IN_FLIGHT_MS: u64 = 300;
 
+/// What a step has to do with releases.
+pub(super) struct Scope {
+    /// All of them are looked at: time has passed, or the master is another.
+    all: bool,
+    /// Offers have come.
+    offers: bool,
+    /// This cluster's wish may have changed.
+    cluster: Option<ClusterId>,
+}
+
+impl Scope {
+    /// What comes once per node, or per cluster, does not lead to a look at every node of every release.
+    pub(super) fn of(input: &Input) -> Self {
+        let cluster = match input {
+            Input::Wanted { state, .. } => Some(state.cluster.clone()),
+            _ => None,
+        };
+        let all = matches!(
+            input,
+            Input::Tick
+                | Input::Subscribed { .. }
+                | Input::Disconnected { .. }
+                | Input::Expelled { .. }
+                | Input::NotLaunched { .. }
+        );
+        Self { all, offers: matches!(input, Input::Offers(_)), cluster }
+    }
+}
+
 impl Core {
-    /// Takes every release as far as it goes now.
-    /// `urgent`: nodes that have not ended are looked at, too.
-    pub(super) fn release_all(&mut self, urgent: bool, now: Timestamp) {
-        let releasing: Vec<ClusterId> = self
-            .state
-            .clusters
-            .noted(OPEN)
-            .filter(|cluster| matches!(cluster.phase, Phase::Releasing { .. }))
-            .map(|cluster| cluster.id.clone())
-            .collect();
-        for id in &releasing {
-            if urgent {
+    /// Takes releases as far as they go now.
+    pub(super) fn release_all(&mut self, scope: &Scope, now: Timestamp) {
+        self.note_releases();
+        let mut touched = self.state.tasks.take_clusters();
+        touched.extend(self.state.volumes.take_clusters());
+        touched.extend(scope.cluster.clone());
+        let mut departing = if scope.all { self.departing.clone() } else { both(&touched, &self.departing) };
+        let mut ids = if scope.all { self.releasing.clone() } else { both(&touched, &self.releasing) };
+        let mut changed = scope.all || scope.offers;
+        for id in &ids {
+            if scope.all || scope.cluster.as_ref() == Some(id) {
                 self.end_nodes(id, now);
             }
-            self.doom_volumes(id, now);
+            changed |= self.doom_volumes(id, now);
         }
-        self.check_doomed(now);
-        self.destroy_doomed(now);
-        for id in &releasing {
+        changed |= self.depart_all(&departing, now);
+        if changed {
+            self.check_doomed(now);
+            self.destroy_doomed(now);
+        }
+        let touched = self.state.volumes.take_clusters();
+        departing.extend(both(&touched, &self.departing));
+        ids.extend(both(&touched, &self.releasing));
+        self.finish_departures(&departing, now);
+        for id in &ids {
             self.finish_release(id, now);
         }
-        if urgent {
-            self.end_unwanted(now);
+        match &scope.cluster {
+            _ if scope.all => self.end_unwanted(now),
+            Some(id) => self.end_unwanted_of(id, now),
+            None => {}
+        }
+    }
+
+    /// Takes in which clusters, and which clusters' nodes, are being released.
+    fn note_releases(&mut self) {
+        for id in self.state.clusters.take_noted(RELEASING) {
+            let cluster = self.state.clusters.get(&id);
+            keep(&mut self.departing, &id, cluster.is_some_and(|cluster| cluster.departing().next().is_some()));
+            keep(&mut self.releasing, &id, cluster.is_some_and(Cluster::is_releasing));
         }
     }
 
@@ -77,20 +125,18 @@ impl Core {
         }
     }
 
-    /// Once all nodes have ended: what becomes of the volumes.
-    fn doom_volumes(&mut self, id: &ClusterId, now: Timestamp) {
-        if self.has_live_tasks(id) {
-            return;
+    /// Once all nodes have ended: what becomes of the volumes. Whether that was decided now.
+    fn doom_volumes(&mut self, id: &ClusterId, now: Timestamp) -> bool {
+        let decides = |cluster: &Cluster| matches!(cluster.phase, Phase::Releasing { volumes_since: None, .. });
+        if self.has_live_tasks(id) || !self.state.clusters.get(id).is_some_and(decides) {
+            return false;
         }
-        let Some(cluster) = self.state.clusters.get_mut(id) else { return };
+        let Some(cluster) = self.state.clusters.get_mut(id) else { return false };
         let wipe = cluster.termination == Termination::Wipe;
-        let Phase::Releasing { volumes_since, leftovers, .. } = &mut cluster.phase else { return };
-        if volumes_since.is_some() {
-            return;
-        }
+        let Phase::Releasing { volumes_since, leftovers, .. } = &mut cluster.phase else { return false };
         *volumes_since = Some(now);
-        let is_spared = |volume: &Volume| volume.fate != Fate::Doomed;
-        let changed = self.state.volumes.change(id, is_spared, |volume| {
+        let is_decided_now = |volume: &Volume| volume.fate != Fate::Doomed && volume.lost_at.is_none();
+        let changed = self.state.volumes.change(id, is_decided_now, |volume| {
             volume.fate = if wipe { Fate::Doomed } else { Fate::Kept };
             volume.doomed_at = wipe.then_some(now);
             if !wipe {
@@ -102,19 +148,27 @@ impl Core {
             self.persist(Write::Volume(Box::new(volume)));
         }
         self.store_cluster(id);
+        true
     }
 
-    fn doomed_of(&self, id: &ClusterId) -> Vec<&Volume> {
+    pub(super) fn doomed_of(&self, id: &ClusterId) -> Vec<&Volume> {
         self.state.volumes.of_cluster(id).filter(|volume| volume.fate == Fate::Doomed).collect()
     }
 
-    /// Whether the release of a cluster waits for its volumes' agents to make an offer.
+    /// Whether the release of a cluster, or of a node, waits for its volumes' agents to make an offer.
     pub(super) fn waits_for_volumes(&self) -> bool {
-        let waits = |cluster: &super::model::Cluster| {
-            matches!(cluster.phase, Phase::Releasing { volumes_since: Some(_), .. })
-                && !self.doomed_of(&cluster.id).is_empty()
+        let is_waited_for = |volume: &Volume| {
+            let Some(cluster) = self.state.clusters.get(&volume.cluster) else { return false };
+            let waits = match cluster.phase {
+                Phase::Active => cluster
+                    .departing()
+                    .any(|(name, departure)| *name == volume.node && departure.volumes_since.is_some()),
+                Phase::Releasing { volumes_since, .. } => volumes_since.is_some(),
+                Phase::Released { .. } => false,
+            };
+            waits && volume.fate == Fate::Doomed
         };
-        self.state.clusters.noted(OPEN).any(waits)
+        self.state.volumes.noted(0).any(is_waited_for)
     }
 
     /// A doomed volume that its agent's newest offer does not hold is gone, or was never made.
@@ -131,9 +185,7 @@ impl Core {
             if offers.peek().is_none() {
                 continue;
             }
-            let offered = |held: &super::Held| {
-                held.offer.resources.iter().any(|entry| entry.persistence_id() == Some(&volume.id))
-            };
+            let offered = |held: &super::Held| held.free.iter().any(|entry| entry.persistence_id() == Some(&volume.id));
             if offers.any(offered) {
                 continue;
             }
@@ -169,17 +221,10 @@ impl Core {
 
     /// Offers that may be older than the last answer are given back, so that newer ones come.
     fn answer_unsure(&mut self, now: Timestamp) {
-        let agents: Vec<String> = self
-            .state
-            .volumes
-            .noted(0)
-            .filter(|volume| volume.fate == Fate::Doomed)
-            .map(|volume| volume.agent.clone())
-            .collect();
-        let old = |held: &&super::Held| {
-            agents.contains(&held.offer.agent_id.value) && now.millis_since(held.since) >= IN_FLIGHT_MS
-        };
-        let offers: Vec<OfferId> = self.offers.values().filter(old).map(|held| held.offer.id.clone()).collect();
+        let doomed = self.state.volumes.noted(0).filter(|volume| volume.fate == Fate::Doomed);
+        let agents: BTreeSet<_> = doomed.filter_map(|volume| self.state.agents.find(&volume.agent)).collect();
+        let old = |held: &&super::Held| agents.contains(&held.agent) && now.millis_since(held.since) >= IN_FLIGHT_MS;
+        let offers: Vec<OfferId> = self.offers.by_age().filter(old).map(|held| held.id.clone()).collect();
         if offers.is_empty() {
             return;
         }
@@ -194,8 +239,10 @@ impl Core {
         let id = status.operation_id.as_ref().map(|id| id.value.clone()).unwrap_or_default();
         if status.state() == OperationState::Finished {
             for volume in self.destroying.remove(&id).unwrap_or_default() {
-                if self.state.volumes.get(&volume).is_some_and(|volume| volume.fate == Fate::Doomed) {
-                    self.state.volumes.remove(&volume);
+                if self.state.volumes.get(&volume).is_some_and(|volume| volume.fate == Fate::Doomed)
+                    && let Some(destroyed) = self.state.volumes.remove(&volume)
+                {
+                    self.no_longer_offered(&destroyed);
                     self.persist(Write::DeleteVolume(volume));
                 }
             }
@@ -208,14 +255,11 @@ impl Core {
 
     fn destroy_doomed(&mut self, now: Timestamp) {
         for agent in self.offers.agents_with_reservations() {
-            let (volumes, disks) = self.offered_waste(&agent, now);
+            let (volumes, disks) = self.offered_waste(agent, now);
             if volumes.is_empty() && disks.is_empty() {
                 continue;
             }
-            let offers: Vec<OfferId> = self.held_of(&agent).map(|held| held.offer.id.clone()).collect();
-            for offer in &offers {
-                self.offers.remove(offer.as_str());
-            }
+            let offers = self.offers.remove_of(agent);
             let mut destroyed = Vec::new();
             for id in volumes.iter().filter_map(Resource::persistence_id) {
                 if let Some(volume) = self.state.volumes.get_mut(id) {
@@ -223,7 +267,7 @@ impl Core {
                     destroyed.push(volume.id.clone());
                 }
             }
-            self.answered(&agent, now);
+            self.answered(agent, now);
             let mut operations = Vec::new();
             let unreserved: Resources = volumes.iter().cloned().map(Resource::not_persistent).chain(disks).collect();
             if !volumes.is_empty() {
@@ -238,14 +282,14 @@ impl Core {
     }
 
     /// Doomed volumes that an agent offers, and disk that was reserved for a cluster that is gone and is no volume.
-    fn offered_waste(&self, agent: &str, now: Timestamp) -> (Vec<Resource>, Vec<Resource>) {
+    fn offered_waste(&self, agent: AgentNumber, now: Timestamp) -> (Vec<Resource>, Vec<Resource>) {
         let (mut volumes, mut disks) = (Vec::new(), Vec::new());
-        for entry in self.held_of(agent).flat_map(|held| &held.offer.resources) {
+        for entry in self.offers.of_agent(agent).flat_map(|held| held.free.iter()) {
             match entry.persistence_id() {
                 Some(id) => {
                     let doomed = self.state.volumes.get(id).is_some_and(|volume| {
                         volume.fate == Fate::Doomed
-                            && volume.agent == agent
+                            && volume.agent == **self.state.agents.id(agent)
                             && volume.destroy_sent.is_none_or(|at| now.millis_since(at) >= DESTROY_EVERY_MS)
                     });
                     if doomed {
@@ -267,10 +311,11 @@ impl Core {
         if labels.get(LABEL_REGISTRY) != Some(self.policy.rules.registry.as_str()) || !entry.is_dynamically_reserved() {
             return false;
         }
+        let node = labels.get(LABEL_NODE);
         let cluster = labels.get(LABEL_CLUSTER).and_then(|text| text.parse::<ClusterId>().ok());
         let cluster = cluster.and_then(|id| self.state.clusters.get(&id));
         cluster.is_some_and(|cluster| match cluster.phase {
-            Phase::Active => false,
+            Phase::Active => self.is_of_a_departed(&cluster.id, node),
             Phase::Releasing { .. } => !self.has_live_tasks(&cluster.id),
             Phase::Released { .. } => true,
         })
@@ -308,7 +353,19 @@ impl Core {
     }
 }
 
-fn in_words(volume: &Volume) -> String {
+fn keep(kept: &mut BTreeSet<ClusterId>, id: &ClusterId, is_of_interest: bool) {
+    if !is_of_interest {
+        kept.remove(id);
+    } else if !kept.contains(id) {
+        kept.insert(id.clone());
+    }
+}
+
+fn both(left: &BTreeSet<ClusterId>, right: &BTreeSet<ClusterId>) -> BTreeSet<ClusterId> {
+    left.intersection(right).cloned().collect()
+}
+
+pub(super) fn in_words(volume: &Volume) -> String {
     format!(
         "volume {} (disk {} of node {}, {} MiB) on agent {}",
         volume.id, volume.disk, volume.node, volume.size, volume.host

@@ -1,8 +1,9 @@
 //! A launch goes on without an agent that is away: its node gets another attempt elsewhere.
 //!
-//! Unreachable is not dead, and a node that may hold data waits for its agent. During a launch, before all nodes of the
-//! cluster have run, nothing is configured and no data is lost: after a short while the attempt is superseded. Its address,
-//! ports and resources stay leased until its end is confirmed; it enrols no more, and is ended as soon as it is heard of.
+//! Unreachable is not dead, and a node that may hold data waits for its agent, unless its blueprint says otherwise
+//! ([`super::replace`]). During a launch, before all nodes of the cluster, or a new one, have run, nothing is configured and
+//! no data is lost: after a short while the attempt is superseded. Its address, ports and resources stay leased until its
+//! end is confirmed; it enrols no more, and is ended as soon as it is heard of.
 
 use super::Core;
 use super::facts::Kind;
@@ -18,40 +19,49 @@ impl Core {
         if !self.is_subscribed() {
             return;
         }
-        let limit = self.policy.unreachable_launch_ms;
-        let is_lost = |task: &&Task| {
-            task.is_current()
-                && task.unreachable_since.is_some_and(|since| now.millis_since(since) >= limit)
-                && self.state.clusters.get(&task.cluster).is_some_and(Cluster::is_unconfigured)
-        };
-        let lost: Vec<AttemptId> = self.state.tasks.values().filter(is_lost).map(|task| task.id).collect();
-        for id in lost {
+        for id in self.take_lost(None, now) {
+            self.supersede(id, now);
+        }
+    }
+
+    /// The same for one cluster, of which something else is wanted now.
+    pub(super) fn supersede_lost_of(&mut self, cluster: &ClusterId, now: Timestamp) {
+        if !self.is_subscribed() {
+            return;
+        }
+        for id in self.take_lost(Some(cluster), now) {
             self.supersede(id, now);
         }
     }
 
     fn supersede(&mut self, id: AttemptId, now: Timestamp) {
         let Some(task) = self.state.tasks.get_mut(&id) else { return };
-        let seconds = task.unreachable_since.map_or(0, |since| now.millis_since(since) / 1000);
         task.standing = Standing::Superseded { since: now, alive: false };
         task.report.passing = None;
-        task.report.reason = Some(format!(
-            "its agent {} could not be reached for {seconds} s during the launch: attempt {} was given up, and another \
-             place is looked for",
-            task.host, task.number
-        ));
-        let observation = task.observation(NodeStatus::Unreachable, now);
         let (cluster, name) = (task.cluster.clone(), task.node.clone());
         tracing::warn!(task = %id, cluster = %cluster, node = %name, "an attempt is superseded: its agent is away");
-        self.store_task(id);
+        let mut holds_data = false;
         if let Some(cluster) = self.state.clusters.get_mut(&cluster) {
             cluster.waiting_since.get_or_insert(now);
             cluster.waiting.told_at = Some(now);
+            let is_unconfigured = cluster.is_unconfigured();
             if let Some(node) = cluster.nodes.get_mut(&name) {
+                holds_data = node.gives_up || (node.ran && !is_unconfigured);
+                node.gives_up = holds_data;
                 (node.task, node.agent, node.not_before) = (None, None, None);
             }
         }
-        self.doom_volumes_of(&cluster, &name, now);
+        if holds_data {
+            self.give_up_place(&cluster, &name, now);
+        } else {
+            self.doom_volumes_of(&cluster, &name, now);
+        }
+        let Some(task) = self.state.tasks.get(&id) else { return };
+        let reason = self.superseded_in_words(task, holds_data, now);
+        let Some(task) = self.state.tasks.get_mut(&id) else { return };
+        task.report.reason = Some(reason);
+        let observation = task.observation(NodeStatus::Unreachable, now);
+        self.store_task(id);
         self.observe(&cluster, &name, Kind::Unreachable, observation, now);
         self.store_cluster(&cluster);
         self.changed = true;
@@ -69,19 +79,10 @@ impl Core {
         }
     }
 
-    /// A task has ended: until now no offer could hold its volumes. With an agent that is gone for ever they are, too.
-    pub(super) fn volumes_outlive(&mut self, task: &Task, state: TaskState, now: Timestamp) {
+    /// A task has ended: until now no offer could hold its volumes.
+    pub(super) fn volumes_outlive(&mut self, task: &Task, now: Timestamp) {
         let of_task =
             |volume: &Volume| volume.fate == Fate::Doomed && (&volume.node, &volume.agent) == (&task.node, &task.agent);
-        if state == TaskState::GoneByOperator {
-            let gone =
-                self.state.volumes.values().filter(|volume| volume.agent == task.agent && volume.fate == Fate::Doomed);
-            for id in gone.map(|volume| volume.id.clone()).collect::<Vec<_>>() {
-                self.state.volumes.remove(&id);
-                self.persist(Write::DeleteVolume(id));
-            }
-            return;
-        }
         let later = self.state.volumes.change(&task.cluster, of_task, |volume| volume.doomed_at = Some(now));
         for volume in later {
             self.persist(Write::Volume(Box::new(volume)));
@@ -97,7 +98,18 @@ impl Core {
         if let Standing::Superseded { alive, .. } = &mut task.standing {
             *alive = !unreachable;
         }
-        if before != (task.unreachable_since, task.standing) {
+        let renewed = task.standing == Standing::Renewed && before.0.is_some() != unreachable;
+        let changed = before != (task.unreachable_since, task.standing);
+        if renewed {
+            let (stage, status, kind) = match unreachable {
+                true => (TaskStage::Unreachable, NodeStatus::Unreachable, Kind::Unreachable),
+                false => (TaskStage::Stopping, NodeStatus::Stopping, Kind::Health),
+            };
+            task.state = stage;
+            let (cluster, name, observation) = (task.cluster.clone(), task.node.clone(), task.observation(status, now));
+            self.observe(&cluster, &name, kind, observation, now);
+        }
+        if changed {
             self.store_task(id);
         }
         if !unreachable && self.is_subscribed() {
@@ -130,11 +142,13 @@ impl Core {
 
     /// Notes that all nodes of a cluster run: from now on the registry may have it configured.
     pub(super) fn note_whole(&mut self, id: &ClusterId) {
-        let Some(cluster) = self.state.clusters.get_mut(id) else { return };
         let runs = |node: &super::model::Node| {
             node.observation.as_ref().is_some_and(|observation| observation.status == NodeStatus::Running)
         };
-        if !cluster.was_whole && cluster.nodes.values().all(runs) {
+        let is_news = |cluster: &Cluster| !cluster.was_whole && cluster.nodes.values().all(runs);
+        if self.state.clusters.get(id).is_some_and(is_news)
+            && let Some(cluster) = self.state.clusters.get_mut(id)
+        {
             cluster.was_whole = true;
             self.store_cluster(id);
         }

@@ -2,11 +2,12 @@
 
 use super::Core;
 use super::facts::Kind;
+use super::gone::QUESTION;
 use super::model::{EndedTask, Standing, Task, TaskStage, Volume};
 use super::output::{Call, Write};
 use bigdata_common::internal::{NodeObservation, NodeReport};
 use bigdata_common::status::NodeStatus;
-use bigdata_common::{AttemptId, Timestamp};
+use bigdata_common::{AttemptId, ClusterId, Name, Timestamp};
 use bigdata_mesos::v1::{Reason, Source, TaskState, TaskStatus};
 
 /// The first wait before a node is tried again; it doubles.
@@ -22,9 +23,12 @@ impl Task {
         NodeObservation {
             status,
             attempt: self.reference(),
+            incarnation: self.incarnation,
+            revision: self.revision,
             agent: self.agent.clone(),
             host: self.host.clone(),
             address: self.address.clone(),
+            interfaces: self.interfaces.iter().map(|leased| leased.interface.told()).collect(),
             ports: self.ports.clone(),
             passing: self.report.passing,
             observed_at: now,
@@ -53,6 +57,7 @@ impl Task {
             }
             self.newest = timestamp;
         }
+        let was_away = self.is_away();
         match report_of(status) {
             Some(report) => self.report = report,
             None => self.report.passing = status.healthy.or(self.report.passing),
@@ -62,11 +67,18 @@ impl Task {
             TaskState::Running => {
                 self.was_running = true;
                 self.running_since.get_or_insert(now);
+                if was_away && !by_executor {
+                    // It was why the node could not be reached.
+                    self.report.reason = None;
+                }
                 TaskStage::Running
             }
             TaskState::Killing => TaskStage::Stopping,
             TaskState::Unreachable | TaskState::Unknown => {
-                self.report.reason = Some(in_words(state, status));
+                // A reconciliation does not say why: what was said first stays.
+                if !(was_away && is_reconciled(status)) {
+                    self.report.reason = Some(in_words(state, status));
+                }
                 TaskStage::Unreachable
             }
             _ if self.state == TaskStage::Stopping => TaskStage::Stopping,
@@ -85,12 +97,14 @@ impl Task {
         self.unreachable_since = unreachable.then(|| self.unreachable_since.unwrap_or(now));
     }
 
-    /// What is worth a write: not when its executor last said the same. Updates come in order until they are acknowledged,
-    /// so that none that is older than a stored one comes after it.
-    fn lasting(&self) -> Option<String> {
-        let mut task = self.clone();
-        (task.newest, task.report.checked_at) = (0.0, None);
-        serde_json::to_string(&task).ok()
+    /// Whether it differs from what it was in what is worth a write: not in when its executor last said the same. Updates
+    /// come in order until they are acknowledged, so that none that is older than a stored one comes after it.
+    fn is_worth_a_write(&self, mut before: Self) -> bool {
+        (before.newest, before.report.checked_at) = (self.newest, self.report.checked_at);
+        // What is not stored.
+        (before.killed_at, before.kills, before.killed_since) = (self.killed_at, self.kills, self.killed_since);
+        (before.heard_at, before.repeated) = (self.heard_at, self.repeated);
+        before != *self
     }
 }
 
@@ -98,8 +112,10 @@ impl Core {
     pub(super) fn updated(&mut self, status: TaskStatus, now: Timestamp) {
         let parsed: Option<AttemptId> = status.task_id.as_str().parse().ok();
         let state = TaskState::try_from(status.state).ok();
-        if let (Some(id), Some(state)) = (parsed, state) {
-            self.reconciliation.answered(id);
+        if status.task_id.as_str() == QUESTION {
+            self.told_of_agent(&status, now);
+        } else if let (Some(id), Some(state)) = (parsed, state) {
+            self.reconciliation.answered(id, now);
             if self.state.tasks.contains_key(&id) {
                 self.known_task(id, state, &status, now);
             } else {
@@ -145,11 +161,11 @@ impl Core {
             self.heard_of_unwanted(id, state, now);
             return;
         }
-        let before = task.lasting();
+        let before = task.clone();
         if !task.take_in(state, status, now) {
             return;
         }
-        let changed = before != task.lasting();
+        let changed = task.is_worth_a_write(before);
         let (cluster, name) = (task.cluster.clone(), task.node.clone());
         let observation = task.observation(task.status(), now);
         if changed {
@@ -163,11 +179,21 @@ impl Core {
         let known = node.and_then(|node| node.observation.clone());
         match kind_of_change(known.as_ref(), &observation) {
             Some(kind) => {
+                if observation.status == NodeStatus::Running {
+                    self.note_ran(&cluster, &name);
+                }
                 self.observe(&cluster, &name, kind, observation, now);
                 self.note_whole(&cluster);
             }
             None if by_executor => self.repeated(id, now),
             None => {}
+        }
+    }
+
+    /// From now on the node may hold data where it is. It is stored with the fact of that.
+    fn note_ran(&mut self, id: &ClusterId, name: &Name) {
+        if let Some(node) = self.state.clusters.get_mut(id).and_then(|cluster| cluster.nodes.get_mut(name)) {
+            node.ran = true;
         }
     }
 
@@ -204,6 +230,7 @@ impl Core {
         self.persist(Write::TaskEnded(Box::new(ended.clone())));
         self.persist(Write::FreeLeases(id));
         self.free_uids(&task.cluster);
+        self.seekers.ask_anew(&task.cluster);
         self.state.ended.insert(id, ended);
         self.changed = true;
         self.look(now);
@@ -214,36 +241,49 @@ impl Core {
             task.report.passing = None;
             self.node_ended(&task, state, status, now);
         }
-        self.volumes_outlive(&task, state, now);
+        if state == TaskState::GoneByOperator {
+            self.agent_is_gone(&task.agent, now);
+        } else {
+            self.volumes_outlive(&task, now);
+        }
     }
 
     fn node_ended(&mut self, task: &Task, state: TaskState, status: &TaskStatus, now: Timestamp) {
         let limit = self.policy.attempts;
+        let never_spoke = state == TaskState::Failed
+            && task.enrolled.is_none()
+            && status.known_reason() == Some(Reason::ExecutorTerminated);
+        let guess = if never_spoke { super::command::guess(&self.policy) } else { String::new() };
         let Some(cluster) = self.state.clusters.get_mut(&task.cluster) else { return };
         let wanted = cluster.is_placed();
         let launching = cluster.status.is_launching();
         let releasing = matches!(cluster.phase, super::model::Phase::Releasing { .. });
-        let cluster_is_unconfigured = cluster.is_unconfigured();
+        let is_unconfigured = cluster.is_unconfigured();
         let Some(node) = cluster.nodes.get_mut(&task.node) else { return };
         if node.task != Some(task.id) {
             return;
         }
-        node.task = None;
-        let steady = task.running_since.is_some_and(|since| now.millis_since(since) >= STEADY_MS);
-        node.failures = if steady { 1 } else { node.failures + 1 };
-        node.not_before = Some(now.plus_millis(backoff(node.failures)));
-        if is_own_fault(state) && launching {
-            node.faults += 1;
-            node.gave_up = node.faults >= limit;
+        (node.task, node.idle_since) = (None, Some(now));
+        // Whoever was ended to be begun anew has not failed.
+        if task.standing != Standing::Renewed {
+            let steady = task.running_since.is_some_and(|since| now.millis_since(since) >= STEADY_MS);
+            node.failures = if steady { 1 } else { node.failures + 1 };
+            // What serves is back at once, unless it fails again and again.
+            let at_once = !launching && node.failures == 1;
+            node.not_before = (!at_once).then(|| now.plus_millis(backoff(node.failures - u32::from(!launching))));
+            if is_own_fault(state) && launching {
+                node.faults += 1;
+                node.gave_up = node.faults >= limit;
+            }
         }
-        let agent_lost = cluster_is_unconfigured && is_agent_lost(state);
+        let agent_lost = (is_unconfigured || !node.ran) && is_agent_lost(state);
         if agent_lost {
             node.agent = None;
         }
         let stopped = state == TaskState::Killed || releasing;
         let mut observation = task.observation(if stopped { NodeStatus::Stopped } else { NodeStatus::Failed }, now);
         observation.gave_up = node.gave_up;
-        observation.reason = task.report.reason.clone().or_else(|| Some(in_words(state, status)));
+        observation.reason = task.report.reason.clone().or_else(|| Some(in_words(state, status) + &guess));
         if wanted {
             cluster.waiting_since.get_or_insert(now);
             cluster.waiting.told_at = Some(now);
@@ -252,6 +292,7 @@ impl Core {
             self.doom_volumes_of(&task.cluster, &task.node, now);
         }
         self.observe(&task.cluster, &task.node, Kind::Ended, observation, now);
+        self.give_up_place(&task.cluster, &task.node, now);
         self.store_cluster(&task.cluster);
     }
 }
@@ -276,6 +317,11 @@ fn report_of(status: &TaskStatus) -> Option<NodeReport> {
     serde_json::from_slice(data).ok()
 }
 
+/// Whether it says where the task stands, and not why: the update that said why came while nobody listened.
+fn is_reconciled(status: &TaskStatus) -> bool {
+    status.known_reason() == Some(Reason::Reconciliation)
+}
+
 /// What Mesos says, for people.
 fn in_words(state: TaskState, status: &TaskStatus) -> String {
     let said = match state {
@@ -289,11 +335,12 @@ fn in_words(state: TaskState, status: &TaskStatus) -> String {
         TaskState::Error => "the master refused it",
         TaskState::Staging | TaskState::Starting | TaskState::Running | TaskState::Killing => "it is at work",
     };
-    // What a reconciliation says is where the task stands, not why: the update that said why came while we were away.
-    let reconciled = status.known_reason() == Some(Reason::Reconciliation);
-    let message = status.message.as_deref().filter(|message| !message.is_empty() && !reconciled);
+    let message = status.message.as_deref().filter(|message| !message.is_empty() && !is_reconciled(status));
     match (message, status.known_reason()) {
-        (None, Some(Reason::Reconciliation)) => format!("{said} while the platform was stopped or away"),
+        (None, Some(Reason::Reconciliation)) if state.is_terminal() => {
+            format!("{said} while the platform was stopped or away")
+        }
+        (None, Some(Reason::Reconciliation)) => said.to_owned(),
         (Some(message), _) => format!("{said}: {message}"),
         (None, Some(reason)) => format!("{said} ({reason})"),
         (None, None) => said.to_owned(),

@@ -18,7 +18,7 @@ impl Core {
     pub(super) fn wanted(
         &mut self,
         state: &ClusterState,
-        specification: Option<Arc<Specification>>,
+        specifications: &[Arc<Specification>],
         hinted: bool,
         now: Timestamp,
     ) {
@@ -27,7 +27,9 @@ impl Core {
             self.first_seen(state, now);
         }
         let Some(cluster) = self.state.clusters.get_mut(id) else { return };
-        if state.generation < cluster.generation || state.revision < cluster.revision {
+        // A change that is taken back leads to the former revision: only an older registry counts up for ever.
+        let is_older = state.nodes.is_empty() && state.revision < cluster.revision;
+        if state.generation < cluster.generation || is_older {
             return;
         }
         let was = (cluster.status, cluster.desired, cluster.generation, cluster.force, cluster.termination);
@@ -35,6 +37,7 @@ impl Core {
         cluster.generation = state.generation;
         cluster.termination = state.termination;
         cluster.placement_deadline = state.placement_deadline;
+        cluster.origin.clone_from(&state.origin);
         cluster.force |= state.force;
         if retried {
             cluster.status = state.status;
@@ -52,9 +55,7 @@ impl Core {
             self.changed = true;
             self.store_cluster(id);
         }
-        if let Some(specification) = specification {
-            self.specified(id, specification);
-        }
+        self.take_wishes(state, specifications, now);
         if retried {
             self.retried(id, now);
         }
@@ -75,25 +76,6 @@ impl Core {
         if state.desired == Desired::Run && state.status.is_launching() {
             self.emit(&id, Event::PlacementWaiting { generation: state.generation, reasons: Vec::new() });
         }
-    }
-
-    fn specified(&mut self, id: &ClusterId, specification: Arc<Specification>) {
-        let Some(cluster) = self.state.clusters.get_mut(id) else { return };
-        if cluster.specification.is_some() && specification.revision <= cluster.revision {
-            return;
-        }
-        cluster.revision = specification.revision;
-        let names: Vec<Name> = specification.blueprint.nodes.keys().cloned().collect();
-        for name in &names {
-            cluster.nodes.entry(name.clone()).or_insert_with(Node::default);
-        }
-        cluster.specification = Some(Arc::clone(&specification));
-        self.persist(Write::Specification(id.clone(), specification));
-        self.store_cluster(id);
-        for name in &names {
-            self.store_node(id, name);
-        }
-        self.changed = true;
     }
 
     /// A failed cluster is taken up again: nodes that do not run get fresh attempts, and what runs is told anew.

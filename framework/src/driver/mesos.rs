@@ -8,6 +8,7 @@ use bigdata_mesos::client::scheduler::{
 use bigdata_mesos::event::SchedulerEvent;
 use bigdata_mesos::v1::{CapabilityType, FrameworkId, FrameworkInfo};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The wait before subscribing again after the master ended the subscription.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -48,10 +49,20 @@ impl MesosSettings {
 
 impl MesosSettings {
     /// The client's settings.
-    pub(super) fn client(&self) -> ClientSettings {
+    pub(crate) fn client(&self) -> ClientSettings {
         let mut settings = ClientSettings::new(self.masters.clone(), self.info.clone());
         settings.credential.clone_from(&self.credential);
         settings
+    }
+
+    /// The framework's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.info.name
+    }
+
+    /// The framework's role.
+    pub(crate) fn role(&self) -> &str {
+        self.info.roles.first().map_or("", String::as_str)
     }
 }
 
@@ -59,12 +70,13 @@ impl MesosSettings {
 pub(super) struct Subscription {
     settings: MesosSettings,
     client: Option<(Handle, Events)>,
-    wait: Duration,
+    /// When a client may be started. An instant: whoever asks what is next is called away again and again.
+    again_at: Instant,
 }
 
 impl Subscription {
     pub(super) fn new(settings: MesosSettings, framework: Option<String>) -> Self {
-        let mut subscription = Self { settings, client: None, wait: Duration::ZERO };
+        let mut subscription = Self { settings, client: None, again_at: Instant::now() };
         subscription.set_framework(framework.as_deref());
         subscription
     }
@@ -80,20 +92,28 @@ impl Subscription {
         self.client.as_ref().map(|(handle, _)| handle)
     }
 
+    /// For how long the master has said nothing; None while there is no subscription.
+    pub(super) fn silent_for(&self) -> Option<Duration> {
+        self.handle()?.silent_for()
+    }
+
     /// What happens next. Cancel safe.
     pub(super) async fn next(&mut self) -> Input {
         loop {
             if self.client.is_none() {
-                tokio::time::sleep(self.wait).await;
-                self.wait = AGAIN_AFTER;
+                tokio::time::sleep_until(self.again_at).await;
                 match SchedulerClient::start(self.settings.client()) {
                     Ok(client) => self.client = Some(client),
-                    Err(error) => return Input::Disconnected { reason: error.to_string() },
+                    Err(error) => {
+                        self.again_at = Instant::now() + AGAIN_AFTER;
+                        return Input::Disconnected { reason: error.to_string() };
+                    }
                 }
             }
             let Some((_, events)) = &mut self.client else { continue };
             let Some(event) = events.next().await else {
                 self.client = None;
+                self.again_at = Instant::now() + AGAIN_AFTER;
                 continue;
             };
             if let Some(input) = input_of(event) {

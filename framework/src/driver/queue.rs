@@ -6,12 +6,15 @@ use std::collections::{HashSet, VecDeque};
 
 /// Calls that are under way at the same time.
 const TOGETHER: usize = 16;
+/// Acknowledgements among them at the most while there are others: neither holds the other up.
+const ACKNOWLEDGEMENTS: usize = 12;
 
 /// Calls with whatever they are made by.
 #[derive(Debug)]
 pub(super) struct Queue<H> {
     ordered: VecDeque<(H, Call)>,
-    of_tasks: VecDeque<(H, Call)>,
+    acknowledgements: VecDeque<(H, Call)>,
+    endings: VecDeque<(H, Call)>,
     known: HashSet<Subject>,
 }
 
@@ -27,7 +30,12 @@ enum Subject {
 
 impl<H> Default for Queue<H> {
     fn default() -> Self {
-        Self { ordered: VecDeque::new(), of_tasks: VecDeque::new(), known: HashSet::new() }
+        Self {
+            ordered: VecDeque::new(),
+            acknowledgements: VecDeque::new(),
+            endings: VecDeque::new(),
+            known: HashSet::new(),
+        }
     }
 }
 
@@ -35,18 +43,28 @@ impl<H> Queue<H> {
     /// Puts a call in, unless the same waits already.
     pub(super) fn push(&mut self, maker: H, call: Call) {
         if subject(&call).is_none_or(|subject| self.known.insert(subject)) {
-            let queue = if is_of_task(&call) { &mut self.of_tasks } else { &mut self.ordered };
+            let queue = match &call {
+                Call::Acknowledge(_) | Call::AcknowledgeOperation(_) => &mut self.acknowledgements,
+                Call::Kill { .. } | Call::Shutdown { .. } => &mut self.endings,
+                _ => &mut self.ordered,
+            };
             queue.push_back((maker, call));
         }
     }
 
     /// The next calls, which may be made at the same time. Offers, launches and reconciliations leave first, one by one
     /// and in order. What is said of single tasks waits for them: so a KILL does not overtake the launch that it is for,
-    /// and a launch does not wait for a thousand KILLs.
+    /// and a launch does not wait for a thousand KILLs. Nor does an acknowledgement: until a node's first update is
+    /// acknowledged its agent does not tell the next one, that it runs.
     pub(super) fn next(&mut self) -> Vec<(H, Call)> {
         let calls: Vec<(H, Call)> = match self.ordered.pop_front() {
             Some(call) => vec![call],
-            None => self.of_tasks.drain(..self.of_tasks.len().min(TOGETHER)).collect(),
+            None => {
+                let endings = self.endings.len().min(TOGETHER - ACKNOWLEDGEMENTS);
+                let acknowledgements = self.acknowledgements.len().min(TOGETHER - endings);
+                let endings = self.endings.len().min(TOGETHER - acknowledgements);
+                self.acknowledgements.drain(..acknowledgements).chain(self.endings.drain(..endings)).collect()
+            }
         };
         for subject in calls.iter().filter_map(|(_, call)| subject(call)) {
             self.known.remove(&subject);
@@ -57,18 +75,15 @@ impl<H> Queue<H> {
     /// Drops everything.
     pub(super) fn clear(&mut self) {
         self.ordered.clear();
-        self.of_tasks.clear();
+        self.acknowledgements.clear();
+        self.endings.clear();
         self.known.clear();
     }
 
     #[cfg(test)]
     fn len(&self) -> usize {
-        self.ordered.len() + self.of_tasks.len()
+        self.ordered.len() + self.acknowledgements.len() + self.endings.len()
     }
-}
-
-fn is_of_task(call: &Call) -> bool {
-    matches!(call, Call::Kill { .. } | Call::Shutdown { .. } | Call::Acknowledge(_) | Call::AcknowledgeOperation(_))
 }
 
 fn subject(call: &Call) -> Option<Subject> {
@@ -123,6 +138,24 @@ mod tests {
             .collect();
         // The second kill of "a" says nothing new.
         assert_eq!(calls, [vec![Call::Revive], vec![Call::Suppress], vec![kill("a"), kill("b")]]);
+    }
+
+    #[test]
+    fn acknowledgements_and_kills_do_not_wait_for_each_other() {
+        use bigdata_mesos::v1::{TaskState, TaskStatus};
+        let acknowledge = |task: &str| Call::Acknowledge(TaskStatus::new(task, TaskState::Starting));
+        let mut queue = Queue::default();
+        for task in 0..1000 {
+            queue.push((), kill(&task.to_string()));
+        }
+        queue.push((), acknowledge("late"));
+        let first = queue.next();
+        assert_eq!((first.len(), &first[0].1), (TOGETHER, &acknowledge("late")));
+        for task in 0..1000 {
+            queue.push((), acknowledge(&task.to_string()));
+        }
+        let is_kill = |(_, call): &&((), Call)| matches!(call, Call::Kill { .. });
+        assert_eq!(queue.next().iter().filter(is_kill).count(), TOGETHER - ACKNOWLEDGEMENTS);
     }
 
     #[test]

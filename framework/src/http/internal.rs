@@ -2,18 +2,17 @@
 
 use super::Context;
 use crate::core::EnrolRefusal;
-use crate::core::orphans::Orphan;
 use crate::core::view::NoControl;
-use actix_web::HttpResponse;
 use actix_web::web::{Bytes, Data, Json, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use bigdata_chassis::http::{ApiError, Internal, json};
 use bigdata_common::api::cluster::Fit;
+use bigdata_common::api::orphan::OrphanList;
 use bigdata_common::api::problem::{Problem, ProblemCode};
 use bigdata_common::blueprint::Blueprint;
-use bigdata_common::internal::{ControlGrant, ControlRequest, EnrolRequest, NodeSpecification};
+use bigdata_common::internal::{ControlGrant, ControlRequest, EnrolRequest, NodeSpecification, Peers};
 use bigdata_common::invariants::Invariants;
 use bigdata_common::{ClusterId, Name};
-use serde::Serialize;
 
 /// `POST /internal/v1/nodes/enrol`: the token in the body proves the executor.
 pub(super) async fn enrol(body: Bytes, context: Data<Context>) -> Result<HttpResponse, ApiError> {
@@ -35,6 +34,19 @@ pub(super) async fn enrol(body: Bytes, context: Data<Context>) -> Result<HttpRes
     })?;
     specification.control_key = context.keys.in_base64(attempt);
     Ok(HttpResponse::Ok().json(specification))
+}
+
+/// `GET /internal/v1/nodes/peers`, with a token that the executor makes with its control key: see [`Peers`].
+pub(super) async fn peers(request: HttpRequest, context: Data<Context>) -> Result<HttpResponse, ApiError> {
+    let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    let token = header.and_then(|value| value.strip_prefix("Bearer "));
+    let attempt = token.and_then(|token| context.keys.attempt_of(token, context.clock.now())).ok_or_else(|| {
+        ApiError::new(ProblemCode::Unauthenticated, "a token that is made with the attempt's control key is wanted")
+    })?;
+    Ok(match context.driver.ask(move |core, _| core.peers(attempt)).await? {
+        Ok(peers) => HttpResponse::Ok().json(Peers { peers }),
+        Err(refusal) => refused(refusal),
+    })
 }
 
 fn refused(refusal: EnrolRefusal) -> HttpResponse {
@@ -94,12 +106,6 @@ fn not_controlled(reason: NoControl, id: &ClusterId, node: &Name) -> ApiError {
 pub(super) async fn fit(_internal: Internal, body: Bytes, context: Data<Context>) -> Result<Json<Fit>, ApiError> {
     let blueprint: Blueprint = json::body(&body)?;
     Ok(Json(context.driver.ask(move |core, _| core.fit(&blueprint)).await?))
-}
-
-/// What lies with Mesos under our role or framework, and belongs to no cluster of ours.
-#[derive(Debug, Serialize)]
-pub(super) struct OrphanList {
-    orphans: Vec<Orphan>,
 }
 
 /// `GET /internal/v1/orphans`.

@@ -2,9 +2,10 @@
 
 mod internal;
 mod public;
+mod quota;
 
 use crate::control::ControlKeys;
-use crate::driver::{Handle, Unavailable};
+use crate::driver::{Handle, MesosSettings, Unavailable};
 use crate::registry::Registry;
 use actix_web::web;
 use bigdata_chassis::http::{ApiError, parked_routes};
@@ -19,6 +20,7 @@ pub(crate) struct Context {
     pub registry: Registry,
     pub keys: ControlKeys,
     pub clock: Clock,
+    pub mesos: MesosSettings,
 }
 
 pub(crate) fn routes(config: &mut web::ServiceConfig, context: &Context, db: &Db) {
@@ -26,6 +28,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig, context: &Context, db: &Db
     config
         .app_data(web::Data::new(context.clone()))
         .route("/internal/v1/nodes/enrol", web::post().to(internal::enrol))
+        .route("/internal/v1/nodes/peers", web::get().to(internal::peers))
         .route("/internal/v1/clusters/{id}/nodes/{node}/control", web::post().to(internal::control))
         .route("/internal/v1/fit", web::post().to(internal::fit))
         .route("/internal/v1/orphans", web::get().to(internal::orphans))

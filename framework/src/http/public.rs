@@ -1,6 +1,7 @@
 //! What users ask: agents, and why a cluster waits.
 
 use super::Context;
+use crate::core::Core;
 use actix_web::web::{Data, Json, Path};
 use bigdata_chassis::http::{ApiError, Caller};
 use bigdata_common::ClusterId;
@@ -29,6 +30,11 @@ pub(super) async fn explain(
         return Err(unknown());
     }
     let asked = id.clone();
-    let explanation = context.driver.ask(move |core, now| core.explain(&asked, now)).await?;
-    explanation.map(Json).ok_or_else(unknown)
+    let asked = move |core: &Core, now| (core.explain(&asked, now), core.amounts_of(&asked));
+    let (explanation, needs) = context.driver.ask(asked).await?;
+    let mut explanation = explanation.ok_or_else(unknown)?;
+    if explanation.waiting_since.is_some() {
+        super::quota::explain(&mut explanation, &needs, &context.mesos).await;
+    }
+    Ok(Json(explanation))
 }

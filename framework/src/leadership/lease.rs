@@ -18,7 +18,7 @@ struct Inner {
     length: Duration,
     /// How long after it was renewed it is held here.
     held_for: Duration,
-    /// Until then nobody else leads; None: it is lost.
+    /// Until then nobody else leads, unless it listens where this process did; None: it is lost.
     until: Mutex<Option<Instant>>,
     /// What runs during the term; asked to end when the lease is lost.
     tasks: Tasks,

@@ -1,36 +1,20 @@
 //! The agents at one moment, kept from one moment to the next: what has changed is put anew, and the rest stays.
 
-use super::{Candidate, Neighbour, Outcome, Request, Rules, search};
+use super::room::Room;
+use super::{Candidate, Neighbour, Request, Rules, Slot, search};
+use bigdata_common::api::explain::NodeExplanation;
 use bigdata_common::{ClusterId, Name};
 use bigdata_mesos::resources::Resources;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
-/// What an agent has at the most, in thousandths: enough to say no without a closer look.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Room {
-    pub cpus: i64,
-    pub mem: i64,
-}
-
-impl Room {
-    fn of(free: &Resources) -> Self {
-        let mut room = Self::default();
-        for entry in free {
-            match entry.name.as_str() {
-                "cpus" => room.cpus += super::take::thousandths(entry.amount()),
-                "mem" => room.mem += super::take::thousandths(entry.amount()),
-                _ => {}
-            }
-        }
-        room
-    }
-}
+/// Openings that are kept at least.
+const OPENINGS: usize = 1_024;
 
 /// A candidate's place on the board.
 #[derive(Debug, Clone)]
 struct Seat {
     candidate: Candidate,
-    room: Room,
     /// Its index among those whose offers are held.
     open: Option<usize>,
     /// When it was put here, where its offers are held.
@@ -42,6 +26,8 @@ struct Seat {
 pub(crate) struct Board {
     pub rules: Rules,
     seats: Vec<Seat>,
+    /// Of each seat: close together, as most looks go no further.
+    rooms: Vec<Room>,
     by_agent: HashMap<String, usize>,
     /// Those whose offers are held.
     open: Vec<usize>,
@@ -53,7 +39,8 @@ pub(crate) struct Board {
     remembered: HashMap<String, HashMap<String, BTreeSet<(ClusterId, Name)>>>,
     remembers: HashMap<ClusterId, Vec<(String, String)>>,
     version: u64,
-    put: BTreeMap<u64, usize>,
+    /// Which seat was opened as which version, in their order: one that was closed or opened anew since does not count.
+    openings: Vec<(u64, usize)>,
 }
 
 impl Board {
@@ -61,25 +48,56 @@ impl Board {
         Self { rules, ..Self::default() }
     }
 
-    /// Finds a place for all of these nodes of one cluster, or for none.
+    /// Finds a place for all of these nodes of one cluster, or for none: a slot per request, in their order.
+    ///
+    /// # Errors
+    /// The nodes that have no place, each with its refusals.
     pub(crate) fn place(
         &mut self,
         cluster: &ClusterId,
         requests: &[Request<'_>],
         neighbours: &[Neighbour<'_>],
-    ) -> Outcome {
-        search::Search::new(self, cluster, requests, neighbours).run()
+    ) -> Result<Vec<Slot>, Vec<NodeExplanation>> {
+        let found = self.find_places(cluster, requests, neighbours);
+        found.ok_or_else(|| self.count_refusals(cluster, requests, neighbours))
+    }
+
+    /// A slot per request, in their order; None: there is no place for all of them.
+    pub(crate) fn find_places(
+        &mut self,
+        cluster: &ClusterId,
+        requests: &[Request<'_>],
+        neighbours: &[Neighbour<'_>],
+    ) -> Option<Vec<Slot>> {
+        search::Search::new(self, cluster, requests, neighbours).find()
+    }
+
+    /// The nodes that have no place, each with its refusals by every agent: in a large fleet far dearer than the search.
+    pub(crate) fn count_refusals(
+        &mut self,
+        cluster: &ClusterId,
+        requests: &[Request<'_>],
+        neighbours: &[Neighbour<'_>],
+    ) -> Vec<NodeExplanation> {
+        search::Search::new(self, cluster, requests, neighbours).explain()
     }
 
     /// Whether a search that found nothing may find something now: an agent that was put here after `version` may be a
     /// place for one of the nodes.
     pub(crate) fn may_place(&self, cluster: &ClusterId, requests: &[Request<'_>], version: u64) -> bool {
-        let since = || self.put.range(version + 1..).map(|(_, index)| *index);
-        requests.iter().any(|request| {
-            let question = super::evaluate::Question { board: self, cluster, request, neighbours: &[] };
-            let taken = question.taken();
-            since().any(|index| question.glance(index, &taken).is_none())
-        })
+        let begin = self.openings.partition_point(|(opened, _)| *opened <= version);
+        let mut since =
+            self.openings[begin..].iter().filter(|opening| self.is_current(opening)).map(|(_, index)| *index);
+        let mut kinds: Vec<&Request<'_>> = Vec::new();
+        for request in requests {
+            if !kinds.iter().any(|other| other.is_alike(request)) {
+                kinds.push(request);
+            }
+        }
+        let question = |request| super::evaluate::Question { board: self, cluster, request, peers: &[] };
+        let questions = kinds.into_iter().map(question).map(|question| (question.needs(), question));
+        let questions: Vec<_> = questions.collect();
+        since.any(|index| questions.iter().any(|(needs, question)| question.passes(index, needs)))
     }
 
     /// Grows with every agent that is put here.
@@ -96,14 +114,41 @@ impl Board {
                 self.seats.len()
             }
         };
-        let seat = Seat { room: Room::of(&candidate.free), candidate, open: None, version: 0 };
+        let room = Room::of(&candidate.free);
+        let seat = Seat { candidate, open: None, version: 0 };
         if index < self.seats.len() {
             self.close(index);
-            self.seats[index] = seat;
+            (self.seats[index], self.rooms[index]) = (seat, room);
         } else {
             self.seats.push(seat);
+            self.rooms.push(room);
         }
         if self.seats[index].candidate.offered {
+            self.open(index);
+        }
+    }
+
+    /// Says what an agent that stands here has now, and whether it is offered.
+    pub(crate) fn renew(&mut self, agent: &str, free: Arc<Resources>, offered: bool) {
+        let Some(index) = self.find(agent) else { return };
+        self.close(index);
+        let seat = &mut self.seats[index];
+        seat.candidate.offered = offered;
+        if !Arc::ptr_eq(&seat.candidate.free, &free) {
+            self.replace_free(index, free);
+        }
+        if offered {
+            self.open(index);
+        }
+    }
+
+    /// Says which ports of an agent that stands here are leased.
+    pub(crate) fn lease_ports(&mut self, agent: &str, ports: BTreeSet<u16>) {
+        let Some(index) = self.find(agent) else { return };
+        self.seats[index].candidate.leased_ports = ports;
+        if self.seats[index].open.is_some() {
+            // Ports that were freed may make it a place.
+            self.close(index);
             self.open(index);
         }
     }
@@ -113,13 +158,21 @@ impl Board {
         let seat = &mut self.seats[index];
         (seat.open, seat.version) = (Some(self.open.len()), self.version);
         self.open.push(index);
-        self.put.insert(self.version, index);
+        if self.openings.len() > 2 * self.open.len() + OPENINGS {
+            let mut openings = std::mem::take(&mut self.openings);
+            openings.retain(|opening| self.is_current(opening));
+            self.openings = openings;
+        }
+        self.openings.push((self.version, index));
+    }
+
+    fn is_current(&self, (version, index): &(u64, usize)) -> bool {
+        self.seats.get(*index).is_some_and(|seat| seat.version == *version && seat.open.is_some())
     }
 
     fn close(&mut self, index: usize) {
         let seat = &mut self.seats[index];
         let Some(position) = seat.open.take() else { return };
-        self.put.remove(&seat.version);
         self.open.swap_remove(position);
         if let Some(moved) = self.open.get(position) {
             self.seats[*moved].open = Some(position);
@@ -130,11 +183,14 @@ impl Board {
         let Some(index) = self.by_agent.remove(agent) else { return };
         self.close(index);
         self.seats.swap_remove(index);
+        self.rooms.swap_remove(index);
         if let Some(moved) = self.seats.get(index) {
             self.by_agent.insert(moved.candidate.agent.clone(), index);
             if let Some(position) = moved.open {
                 self.open[position] = index;
-                self.put.insert(moved.version, index);
+                if let Ok(opening) = self.openings.binary_search_by_key(&moved.version, |(version, _)| *version) {
+                    self.openings[opening].1 = index;
+                }
             }
         }
     }
@@ -153,7 +209,7 @@ impl Board {
     }
 
     pub(super) fn room(&self, index: usize) -> Room {
-        self.seats[index].room
+        self.rooms[index]
     }
 
     pub(super) fn find(&self, agent: &str) -> Option<usize> {
@@ -171,10 +227,9 @@ impl Board {
     }
 
     /// Says what an agent has now, and returns what it had.
-    pub(super) fn replace_free(&mut self, index: usize, free: Resources) -> Resources {
-        let seat = &mut self.seats[index];
-        seat.room = Room::of(&free);
-        std::mem::replace(&mut seat.candidate.free, free)
+    pub(super) fn replace_free(&mut self, index: usize, free: Arc<Resources>) -> Arc<Resources> {
+        self.rooms[index] = Room::of(&free);
+        std::mem::replace(&mut self.seats[index].candidate.free, free)
     }
 
     pub(crate) fn lease(&mut self, pool: &str, address: &str) {
@@ -226,11 +281,19 @@ impl Board {
             && remembered.is_none_or(|owners| owners.iter().any(|(owner, name)| owner == cluster && name == node))
     }
 
+    /// The address of a pool that a node had before.
+    pub(super) fn last_address(&self, pool: &str, cluster: &ClusterId, node: &Name) -> Option<&str> {
+        let (addresses, known) = (self.remembered.get(pool)?, self.remembers.get(cluster)?);
+        let is_own = |(owner, name): &(ClusterId, Name)| owner == cluster && name == node;
+        let of_node = |address: &String| addresses.get(address).is_some_and(|owners| owners.iter().any(is_own));
+        known.iter().find(|(of, address)| of == pool && of_node(address)).map(|(_, address)| address.as_str())
+    }
+
     /// What stands here, in words that two boards with the same on them share.
     #[cfg(test)]
     pub(crate) fn picture(&self) -> Vec<String> {
-        let seat = |seat: &Seat| format!("{:?} {:?} {}", seat.candidate, seat.room, seat.open.is_some());
-        let mut lines: Vec<String> = self.seats.iter().map(seat).collect();
+        let seat = |(seat, room): (&Seat, &Room)| format!("{:?} {room:?} {}", seat.candidate, seat.open.is_some());
+        let mut lines: Vec<String> = self.seats.iter().zip(&self.rooms).map(seat).collect();
         for (pool, addresses) in &self.leased {
             lines.extend(addresses.iter().map(|address| format!("{pool} {address} leased")));
         }

@@ -1,45 +1,74 @@
 //! Whether one agent is a place for one node, and what the node would take there.
 
-use super::board::Room;
-use super::take::{self, Claim, LABEL_CLUSTER, LABEL_NODE, LABEL_REGISTRY};
-use super::words::amount;
-use super::{Board, Candidate, Miss, Neighbour, Network, Request, Slot};
-use bigdata_chassis::secret::sha256_hex;
+use super::access::{NETWORK, is_connected};
+use super::room::Room;
+use super::take::{self, Claim};
+use super::{Board, Candidate, Miss, Request, Slot};
+use bigdata_common::ClusterId;
 use bigdata_common::blueprint::{Constraint, DiskKind, Node};
-use bigdata_common::{ClusterId, Name};
-use bigdata_mesos::v1::{Labels, ReservationInfo, Resource};
 use indexmap::IndexMap;
-use std::collections::HashSet;
-use take::Ports;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 /// The agent's attribute that says that a container engine answers there.
-pub(crate) const DOCKER_ATTRIBUTE: &str = "bigdata_docker";
+pub(crate) const DOCKER_ATTRIBUTE: &str = "bigdata_containers";
+
+/// A node of the same cluster that has its place, by the index of its agent on the board.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer<'a> {
+    pub node: &'a Node,
+    pub candidate: usize,
+}
 
 /// One question to the board.
 pub(super) struct Question<'a> {
     pub board: &'a Board,
     pub cluster: &'a ClusterId,
     pub request: &'a Request<'a>,
-    pub neighbours: &'a [Neighbour<'a>],
+    pub peers: &'a [Peer<'a>],
 }
 
-/// Attributes that a node must be alone with, and the values that its neighbours have of them.
-pub(super) struct Taken(Vec<(String, HashSet<Option<String>>)>);
+/// What a node is to have that is to be seen at a glance.
+pub(super) struct Needs {
+    /// What it takes of an agent's CPUs, memory and disks, its executor included.
+    pub room: Room,
+    taken: Vec<Taken>,
+}
+
+/// An attribute that a node must be alone with, and the values that its neighbours have of it.
+struct Taken {
+    attribute: String,
+    values: HashSet<String>,
+    /// Whether one of them does not have it.
+    unset: bool,
+}
+
+impl Taken {
+    fn holds(&self, candidate: &Candidate) -> bool {
+        value_of(candidate, &self.attribute).map_or(self.unset, |value| self.values.contains(value))
+    }
+}
+
+/// The container engine that an agent's attributes tell of.
+pub(crate) fn engine_of(attributes: &BTreeMap<String, String>) -> Option<&str> {
+    attributes.get(DOCKER_ATTRIBUTE).map(String::as_str).filter(|value| *value != "false")
+}
 
 fn lacks_engine(candidate: &Candidate, node: &Node) -> bool {
-    let needs_engine = node.docker_image.is_some() && node.command.is_none();
-    needs_engine && candidate.attributes.get(DOCKER_ATTRIBUTE).is_none_or(|value| value == "false")
+    (node.needs_engine() || node.docker_image.is_some() && is_connected(candidate, node))
+        && engine_of(&candidate.attributes).is_none()
 }
 
-fn miss(reason: &'static str, distance: f64, words: String) -> Miss {
+pub(super) fn miss(reason: &'static str, distance: f64, words: String) -> Miss {
     Miss { reason, distance, words }
 }
 
-fn scalar_miss(candidate: &Candidate, reason: &'static str, lacks: f64, of: f64, what: &str) -> Miss {
-    miss(reason, lacks / of.max(lacks), format!("agent {} lacks {} {what}", candidate.host, amount(lacks)))
-}
-
 impl Question<'_> {
+    pub(super) fn claim<'c>(&'c self, cluster: &'c str) -> Claim<'c> {
+        let rules = &self.board.rules;
+        Claim { role: &rules.role, registry: &rules.registry, cluster, node: self.request.name.as_str() }
+    }
+
     /// The slot on this agent.
     ///
     /// # Errors
@@ -47,6 +76,7 @@ impl Question<'_> {
     pub(super) fn ask(&self, index: usize) -> Result<Slot, Miss> {
         let candidate = self.board.candidate(index);
         self.check_runtime(candidate)?;
+        self.check_networks(candidate)?;
         self.check_constraints(candidate)?;
         self.check_volumes(candidate)?;
         if !candidate.fresh {
@@ -57,9 +87,7 @@ impl Question<'_> {
             return Err(miss("offer", 1.0, format!("agent {} is to be away {leaving}", candidate.host)));
         }
         let cluster = self.cluster.to_string();
-        let rules = &self.board.rules;
-        let claim =
-            Claim { role: &rules.role, registry: &rules.registry, cluster: &cluster, node: self.request.name.as_str() };
+        let claim = self.claim(&cluster);
         let mut slot = Slot {
             candidate: index,
             resources: Vec::new(),
@@ -69,14 +97,18 @@ impl Question<'_> {
             volumes: Vec::new(),
             pool: None,
             address: candidate.address.clone(),
+            interfaces: Vec::new(),
             ports: IndexMap::new(),
             agent_ports: Vec::new(),
-            free: candidate.free.clone(),
+            free: Arc::clone(&candidate.free),
         };
         self.take_scalars(candidate, claim, &mut slot)?;
         self.take_disks(candidate, claim, &mut slot)?;
         self.take_ports(candidate, claim, &mut slot)?;
-        self.take_address(candidate, &mut slot)?;
+        match is_connected(candidate, self.request.node) {
+            true => self.take_interfaces(candidate, &mut slot)?,
+            false => self.take_address(candidate, &mut slot)?,
+        }
         if !candidate.offered {
             let words = format!("agent {} has room by what it offered last, and makes no offer now", candidate.host);
             return Err(miss("offer", 0.0, words));
@@ -89,8 +121,13 @@ impl Question<'_> {
             return Ok(());
         }
         let words = format!(
-            "agent {} has no container engine (attribute {DOCKER_ATTRIBUTE}), and the node has an image and no command",
-            candidate.host
+            "agent {} has no container engine (attribute {DOCKER_ATTRIBUTE}), and the node {}",
+            candidate.host,
+            if is_connected(candidate, self.request.node) {
+                "has an image and networks, for which the agent would make it a container"
+            } else {
+                "has an image and no command"
+            }
         );
         Err(miss("runtime", 2.0, words))
     }
@@ -107,9 +144,9 @@ impl Question<'_> {
                     .then(|| format!("has {attribute} {value}, which is not wanted")),
                 Constraint::Unique { attribute } => {
                     let found = value_of(candidate, attribute);
-                    let taken = self.neighbours.iter().any(|neighbour| {
-                        neighbour.node.constraints.contains(constraint)
-                            && self.candidate(&neighbour.agent).is_some_and(|other| value_of(other, attribute) == found)
+                    let taken = self.peers.iter().any(|peer| {
+                        value_of(self.board.candidate(peer.candidate), attribute) == found
+                            && peer.node.constraints.contains(constraint)
                     });
                     taken.then(|| {
                         format!("has {attribute} {}, where another node of the cluster is", found.unwrap_or("unset"))
@@ -123,41 +160,60 @@ impl Question<'_> {
         Ok(())
     }
 
-    fn candidate(&self, agent: &str) -> Option<&Candidate> {
-        Some(self.board.candidate(self.board.find(agent)?))
+    /// What the node needs as its neighbours are now.
+    pub(super) fn needs(&self) -> Needs {
+        let (node, rules) = (self.request.node, &self.board.rules);
+        #[expect(clippy::cast_precision_loss, reason = "MiB are far below 2^53")]
+        let mem = node.mem as f64 + rules.executor_mem;
+        let (cpus, mem) = (take::thousandths(node.cpu + rules.executor_cpus), take::thousandths(mem));
+        let mut room = Room { cpus, mem, ..Room::default() };
+        // A volume that the node has already may serve as its disk.
+        for disk in node.disks.values().filter(|disk| !disk.is_volume_of_agent() || self.request.volumes.is_empty()) {
+            #[expect(clippy::cast_precision_loss, reason = "MiB are far below 2^53")]
+            let size = take::thousandths(disk.size as f64);
+            match disk.kind {
+                DiskKind::Volume => room.disk += size,
+                DiskKind::Whole => room.whole = room.whole.max(size),
+            }
+        }
+        Needs { room, taken: node.constraints.iter().filter_map(|constraint| self.taken(constraint)).collect() }
     }
 
-    /// The values that neighbours have of each attribute that the node must be alone with.
-    pub(super) fn taken(&self) -> Taken {
-        let unique = |constraint: &Constraint| match constraint {
-            Constraint::Unique { attribute } => {
-                let bearers =
-                    self.neighbours.iter().filter(|neighbour| neighbour.node.constraints.contains(constraint));
-                let agents = bearers.filter_map(|neighbour| self.candidate(&neighbour.agent));
-                Some((attribute.clone(), agents.map(|other| value_of(other, attribute).map(str::to_owned)).collect()))
+    fn taken(&self, constraint: &Constraint) -> Option<Taken> {
+        let Constraint::Unique { attribute } = constraint else { return None };
+        let mut taken = Taken { attribute: attribute.clone(), values: HashSet::new(), unset: false };
+        for peer in self.peers.iter().filter(|peer| peer.node.constraints.contains(constraint)) {
+            match value_of(self.board.candidate(peer.candidate), attribute) {
+                Some(value) => drop(taken.values.insert(value.to_owned())),
+                None => taken.unset = true,
             }
-            Constraint::Equals { .. } | Constraint::NotEquals { .. } => None,
-        };
-        Taken(self.request.node.constraints.iter().filter_map(unique).collect())
+        }
+        Some(taken)
+    }
+
+    /// Whether [`Question::glance`] sees nothing against this agent. Most that are refused are too full, which is the
+    /// quickest to see.
+    pub(super) fn passes(&self, index: usize, needs: &Needs) -> bool {
+        self.board.room(index).holds(needs.room) && self.glance(index, needs).is_none()
     }
 
     /// What [`Question::ask`] would refuse this agent for, where that is to be seen at a glance: the reason, and how far
     /// it is off.
-    pub(super) fn glance(&self, index: usize, taken: &Taken) -> Option<(&'static str, f64)> {
+    pub(super) fn glance(&self, index: usize, needs: &Needs) -> Option<(&'static str, f64)> {
         let (candidate, room) = (self.board.candidate(index), self.board.room(index));
         let node = self.request.node;
         if lacks_engine(candidate, node) {
             return Some(("runtime", 2.0));
+        }
+        if self.check_networks(candidate).is_err() {
+            return Some((NETWORK, 2.0));
         }
         let refused = |constraint: &Constraint| match constraint {
             Constraint::Equals { attribute, value } => value_of(candidate, attribute) != Some(value.as_str()),
             Constraint::NotEquals { attribute, value } => value_of(candidate, attribute) == Some(value.as_str()),
             Constraint::Unique { .. } => false,
         };
-        let is_taken = |(attribute, values): &(String, HashSet<Option<String>>)| {
-            !values.is_empty() && values.contains(&value_of(candidate, attribute).map(str::to_owned))
-        };
-        if node.constraints.iter().any(refused) || taken.0.iter().any(is_taken) {
+        if node.constraints.iter().any(refused) || needs.taken.iter().any(|taken| taken.holds(candidate)) {
             return Some(("attribute", 1.5));
         }
         if self.request.volumes.iter().any(|volume| volume.seen && volume.agent != candidate.agent) {
@@ -169,7 +225,7 @@ impl Question<'_> {
         if candidate.leaving.is_some() {
             return Some(("offer", 1.0));
         }
-        let wanted = self.wanted();
+        let wanted = needs.room;
         let lacks = |has: i64, wanted: i64| {
             #[expect(clippy::cast_precision_loss, reason = "amounts are far below 2^53")]
             let part = (wanted - has) as f64 / wanted as f64;
@@ -178,14 +234,8 @@ impl Question<'_> {
         lacks(room.cpus, wanted.cpus)
             .map(|part| ("cpu", part))
             .or_else(|| lacks(room.mem, wanted.mem).map(|part| ("mem", part)))
-    }
-
-    /// What the node takes of an agent's CPUs and memory, its executor included.
-    pub(super) fn wanted(&self) -> Room {
-        let (node, rules) = (self.request.node, &self.board.rules);
-        #[expect(clippy::cast_precision_loss, reason = "MiB are far below 2^53")]
-        let mem = node.mem as f64 + rules.executor_mem;
-        Room { cpus: take::thousandths(node.cpu + rules.executor_cpus), mem: take::thousandths(mem) }
+            .or_else(|| (room.whole < wanted.whole).then_some(("disk", 1.0)))
+            .or_else(|| lacks(room.disk, wanted.disk).map(|part| ("disk", part)))
     }
 
     /// Data binds a node to the agent that has it.
@@ -201,183 +251,6 @@ impl Question<'_> {
             }
         }
     }
-
-    fn take_scalars(&self, candidate: &Candidate, claim: Claim<'_>, slot: &mut Slot) -> Result<(), Miss> {
-        let (node, rules) = (self.request.node, &self.board.rules);
-        #[expect(clippy::cast_precision_loss, reason = "MiB are far below 2^53")]
-        let mem = node.mem as f64;
-        for (name, own, overhead, what) in
-            [("cpus", node.cpu, rules.executor_cpus, "CPUs"), ("mem", mem, rules.executor_mem, "MiB of memory")]
-        {
-            let reason = if name == "cpus" { "cpu" } else { "mem" };
-            if let Some(lacks) = take::lacking(&slot.free, claim, name, own + overhead) {
-                return Err(scalar_miss(candidate, reason, lacks, own + overhead, what));
-            }
-            for (amount, into) in [(own, &mut slot.resources), (overhead, &mut slot.executor)] {
-                let parts = take::scalar(&mut slot.free, claim, name, amount)
-                    .map_err(|lacks| scalar_miss(candidate, reason, lacks, own + overhead, what))?;
-                into.extend(parts);
-            }
-        }
-        Ok(())
-    }
-
-    fn take_disks(&self, candidate: &Candidate, claim: Claim<'_>, slot: &mut Slot) -> Result<(), Miss> {
-        for (name, disk) in &self.request.node.disks {
-            #[expect(clippy::cast_precision_loss, reason = "MiB are far below 2^53")]
-            let size = disk.size as f64;
-            if disk.persistent {
-                let known = self.request.volumes.iter().filter(|volume| volume.disk == *name);
-                let mut here = known.filter(|volume| volume.agent == candidate.agent);
-                if let Some((volume, id)) =
-                    here.clone().find_map(|known| Some((take::volume(&mut slot.free, &known.id)?, &known.id)))
-                {
-                    slot.volumes.push((name.clone(), id.clone(), disk.size));
-                    slot.resources.push(volume);
-                    continue;
-                }
-                if let Some(volume) = here.find(|volume| volume.seen) {
-                    let words = format!("agent {} does not offer the node's volume {} now", candidate.host, volume.id);
-                    return Err(miss("disk", 0.5, words));
-                }
-            }
-            let whole = || {
-                let words = format!("agent {} has no whole disk of {} MiB free", candidate.host, disk.size);
-                miss("disk", 1.0, words)
-            };
-            let lacking = |lacks: f64| scalar_miss(candidate, "disk", lacks, size, "MiB of disk");
-            match (disk.kind, disk.persistent) {
-                (DiskKind::Volume, false) => {
-                    slot.resources.extend(take::scalar(&mut slot.free, claim, "disk", size).map_err(lacking)?);
-                }
-                (DiskKind::Whole, false) => {
-                    slot.resources.push(take::whole_disk(&mut slot.free, claim, size).ok_or_else(whole)?);
-                }
-                (kind, true) => {
-                    let piece = match kind {
-                        DiskKind::Volume => take::piece(&mut slot.free, claim, "disk", size).map_err(lacking)?,
-                        DiskKind::Whole => take::whole_disk(&mut slot.free, claim, size).ok_or_else(whole)?,
-                    };
-                    let id = self.volume_id(candidate, name);
-                    self.make_volume(name, &id, piece, slot);
-                    slot.volumes.push((name.clone(), id, disk.size));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A volume of `piece`, which is reserved with the node's labels where it is not reserved yet.
-    fn make_volume(&self, disk: &Name, id: &str, piece: Resource, slot: &mut Slot) {
-        let rules = &self.board.rules;
-        let reserved = if piece.reserved_role().is_some() {
-            piece
-        } else {
-            let labels = Labels::from_iter([
-                (LABEL_REGISTRY, rules.registry.clone()),
-                (LABEL_CLUSTER, self.cluster.to_string()),
-                (LABEL_NODE, self.request.name.to_string()),
-            ]);
-            let reservation = ReservationInfo::dynamic(&rules.role, rules.principal.as_deref(), Some(labels));
-            let reserved = piece.reserved(reservation);
-            slot.reserve.push(reserved.clone());
-            reserved
-        };
-        let volume = reserved.persistent(id, rules.principal.as_deref(), &format!("disks/{disk}"));
-        slot.create.push(volume.clone());
-        slot.resources.push(volume);
-    }
-
-    /// The id of a new volume: unique, so that what became of an earlier attempt's does not matter.
-    fn volume_id(&self, candidate: &Candidate, disk: &Name) -> String {
-        let (cluster, node, attempt) = (self.cluster, self.request.name, self.request.attempt);
-        let hash = sha256_hex(format!("{cluster}/{node}/{disk}/{}/{attempt}", candidate.agent).as_bytes());
-        format!("bigdata-{}", &hash[..32])
-    }
-
-    fn take_ports(&self, candidate: &Candidate, claim: Claim<'_>, slot: &mut Slot) -> Result<(), Miss> {
-        let mut offered = Ports::new(&slot.free, claim, candidate.leased_ports.clone());
-        let declared = &self.request.node.ports;
-        if candidate.network != Network::Host {
-            slot.ports = declared.iter().map(|(name, port)| (name.clone(), port.port)).collect();
-            slot.agent_ports.extend(offered.first(|_| true));
-        } else {
-            if let Some(control) = offered.first(|port| declared.values().all(|other| other.port != port)) {
-                offered.remove(control);
-                slot.agent_ports.push(control);
-            }
-            slot.ports = choose_ports(candidate, self.request.node, offered)?;
-            slot.agent_ports.extend(slot.ports.values().copied());
-        }
-        let taken = take::ports(&mut slot.free, claim, &slot.agent_ports);
-        slot.resources.splice(0..0, taken);
-        Ok(())
-    }
-
-    fn take_address(&self, candidate: &Candidate, slot: &mut Slot) -> Result<(), Miss> {
-        let fixed = self.request.node.networks.values().find_map(|network| network.address.as_deref());
-        let refuse = |words: String| Err(miss("address", 1.0, format!("agent {} {words}", candidate.host)));
-        if let Network::Unknown(text) = &candidate.network {
-            return refuse(format!("has an attribute bigdata_net that is not understood: {text:?}"));
-        }
-        let Some((pool, range)) = candidate.network.pool() else {
-            return match fixed {
-                Some(address) if address != candidate.address => {
-                    refuse(format!("has no pool of addresses, and the node wants {address}"))
-                }
-                _ => Ok(()),
-            };
-        };
-        let free = |address: &str| self.board.is_free(&pool, address, self.cluster, self.request.name);
-        let address = match fixed {
-            Some(address) => {
-                if !address.parse().is_ok_and(|address| range.holds(address)) {
-                    return refuse(format!("has the addresses {range}, and {address} is none that nodes may have"));
-                }
-                if !free(address) {
-                    return refuse(format!("has given the address {address} to another node"));
-                }
-                address.to_owned()
-            }
-            None => {
-                let last = self.request.last_address.filter(|(last, _)| *last == pool).map(|(_, address)| address);
-                let last =
-                    last.filter(|address| address.parse().is_ok_and(|address| range.holds(address)) && free(address));
-                let found = last
-                    .map(str::to_owned)
-                    .or_else(|| range.addresses().map(|address| address.to_string()).find(|address| free(address)));
-                let Some(address) = found else {
-                    return refuse(format!("has no free address in {range}"));
-                };
-                address
-            }
-        };
-        slot.pool = Some(pool);
-        slot.address = address;
-        Ok(())
-    }
-}
-
-/// Ports from the offer: fixed ones have their numbers, others theirs where it is free.
-fn choose_ports(candidate: &Candidate, node: &Node, mut offered: Ports<'_>) -> Result<IndexMap<Name, u16>, Miss> {
-    let mut chosen: IndexMap<Name, u16> = IndexMap::new();
-    for (name, port) in node.ports.iter().filter(|(_, port)| port.fixed) {
-        if !offered.remove(port.port) {
-            let words = format!("agent {} does not offer port {} ({name}), which is fixed", candidate.host, port.port);
-            return Err(miss("port", 1.0, words));
-        }
-        chosen.insert(name.clone(), port.port);
-    }
-    for (name, port) in node.ports.iter().filter(|(_, port)| !port.fixed) {
-        let number = if offered.has(port.port) { Some(port.port) } else { offered.first(|_| true) };
-        let Some(number) = number else {
-            return Err(miss("port", 0.5, format!("agent {} offers no port for {name}", candidate.host)));
-        };
-        offered.remove(number);
-        chosen.insert(name.clone(), number);
-    }
-    // In the order of the declaration.
-    Ok(node.ports.keys().filter_map(|name| Some((name.clone(), *chosen.get(name)?))).collect())
 }
 
 /// An attribute's value; `hostname` is the agent's name.

@@ -3,26 +3,34 @@
 //! Pure. A [`Board`] is what the agents offer at one moment; [`Board::place`] takes from it for one cluster or leaves it
 //! as it was. Agents whose offers are not held stand on the board too, so that their refusals are counted.
 
+mod access;
+mod amounts;
 mod board;
 mod evaluate;
 mod network;
+pub(crate) mod pools;
+mod room;
 mod search;
 pub(crate) mod take;
+mod withheld;
 pub(crate) mod words;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use board::Board;
+pub(crate) use evaluate::engine_of;
 pub(crate) use network::Network;
+pub(crate) use pools::{Leased, Pools, leases};
 
 use crate::core::model::Volume;
-use bigdata_common::api::explain::NodeExplanation;
 use bigdata_common::{Name, blueprint};
 use bigdata_mesos::resources::Resources;
 use bigdata_mesos::v1::Resource;
 use indexmap::IndexMap;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// An agent on the board.
 #[derive(Debug, Clone)]
@@ -32,7 +40,7 @@ pub(crate) struct Candidate {
     pub address: String,
     pub attributes: BTreeMap<String, String>,
     pub network: Network,
-    pub free: Resources,
+    pub free: Arc<Resources>,
     /// Ports of tasks that are not confirmed to have ended, though they may be offered already.
     pub leased_ports: BTreeSet<u16>,
     /// Whether it has made an offer since the service started; else `free` says nothing.
@@ -51,6 +59,7 @@ pub(crate) struct Rules {
     pub principal: Option<String>,
     pub executor_cpus: f64,
     pub executor_mem: f64,
+    pub pools: Arc<Pools>,
 }
 
 /// A node that looks for a place.
@@ -66,11 +75,18 @@ pub(crate) struct Request<'a> {
     pub last_address: Option<(&'a str, &'a str)>,
 }
 
+impl Request<'_> {
+    /// Whether another request wants the very same.
+    fn is_alike(&self, other: &Request<'_>) -> bool {
+        self.volumes.is_empty() && other.volumes.is_empty() && self.node == other.node
+    }
+}
+
 /// A node of the same cluster that has its place.
 #[derive(Debug, Clone)]
 pub(crate) struct Neighbour<'a> {
     pub node: &'a blueprint::Node,
-    pub agent: String,
+    pub agent: &'a str,
 }
 
 /// A place for a node: all that its task takes.
@@ -90,11 +106,20 @@ pub(crate) struct Slot {
     pub volumes: Vec<(Name, String, u64)>,
     pub pool: Option<String>,
     pub address: String,
+    /// The interfaces of a container, the one of `address` first, where it has addresses of its own.
+    pub interfaces: Vec<Leased>,
     pub ports: IndexMap<Name, u16>,
     /// Ports of the agent's offer, the control channel's first.
     pub agent_ports: Vec<u16>,
     /// The agent's resources without these.
-    free: Resources,
+    free: Arc<Resources>,
+}
+
+impl Slot {
+    /// Pool and address of all that is leased with it.
+    fn leases(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        leases(self.pool.as_deref(), Some(&self.address), &self.interfaces)
+    }
 }
 
 /// Why an agent is no place for a node.
@@ -106,13 +131,4 @@ pub(crate) struct Miss {
     pub distance: f64,
     /// In words for people.
     pub words: String,
-}
-
-/// What came of a placement.
-#[derive(Debug, Clone)]
-pub(crate) enum Outcome {
-    /// A slot per request, in their order.
-    Placed(Vec<Slot>),
-    /// The nodes that have no place, each with its refusals.
-    Refused(Vec<NodeExplanation>),
 }

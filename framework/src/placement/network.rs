@@ -13,7 +13,8 @@ pub(crate) enum Network {
     Loopback { host: String, range: Range },
     /// `pool:CIDR`: addresses that are routed to the machine.
     Pool { range: Range },
-    /// `container`: the container engine gives each node its own.
+    /// `container`: containers have addresses of the pools of the settings ([`super::pools`]) where their nodes name any;
+    /// else nodes share the agent's address, and take ports from the offer.
     Container,
     /// `host`: nodes share the agent's address, and take ports from the offer.
     Host,
@@ -58,7 +59,7 @@ impl Network {
 }
 
 impl Range {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = text.split_once('/')?;
         let address: Ipv4Addr = address.parse().ok()?;
         let prefix: u32 = prefix.parse().ok().filter(|prefix| (1..=32).contains(prefix))?;
@@ -68,6 +69,42 @@ impl Range {
 
     fn last(self) -> u32 {
         self.base | !(u32::MAX << (32 - self.prefix))
+    }
+
+    pub(super) fn base(self) -> Ipv4Addr {
+        self.base.into()
+    }
+
+    pub(super) fn prefix(self) -> u32 {
+        self.prefix
+    }
+
+    /// Whether this is how it is written, without bits beyond the prefix.
+    pub(super) fn is_exactly(self, text: &str) -> bool {
+        text.split_once('/').is_some_and(|(address, _)| address.parse() == Ok(self.base()))
+    }
+
+    pub(super) fn includes_address(self, address: Ipv4Addr) -> bool {
+        (self.base..=self.last()).contains(&u32::from(address))
+    }
+
+    pub(super) fn includes(self, other: Self) -> bool {
+        self.base <= other.base && other.last() <= self.last()
+    }
+
+    pub(super) fn overlaps(self, other: Self) -> bool {
+        self.base <= other.last() && other.base <= self.last()
+    }
+
+    /// Whether it is an address of a machine: neither the block's first nor its last.
+    pub(super) fn has_host(self, address: Ipv4Addr) -> bool {
+        let number = u32::from(address);
+        self.includes_address(address) && number != self.base && number != self.last()
+    }
+
+    /// Every address in ascending order, those that nodes may not have among them.
+    pub(super) fn all(self) -> impl Iterator<Item = Ipv4Addr> {
+        (self.base..=self.last()).map(Ipv4Addr::from)
     }
 
     /// Whether nodes may have this address: it is neither the block's first nor last, nor ends in 0 or 255.

@@ -3,12 +3,13 @@
 //! An agent is looked at closely only where a glance does not refuse it. Of a large fleet a node ranks the first agents
 //! that pass the glance, and further ones only where these do not do; before a node is refused every agent was glanced at.
 
-use super::evaluate::{Question, Taken};
-use super::{Board, Miss, Neighbour, Outcome, Request, Slot, words};
+use super::evaluate::{Needs, Peer, Question};
+use super::{Board, Miss, Neighbour, Request, Slot, withheld, words};
 use bigdata_common::ClusterId;
 use bigdata_common::api::explain::NodeExplanation;
 use bigdata_mesos::resources::Resources;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// Close looks after which the search is given up.
 const EFFORT: usize = 4_000;
@@ -22,7 +23,8 @@ pub(super) struct Search<'a> {
     board: &'a mut Board,
     cluster: &'a ClusterId,
     requests: &'a [Request<'a>],
-    neighbours: Vec<Neighbour<'a>>,
+    /// The cluster's nodes that have their places.
+    peers: Vec<Peer<'a>>,
     /// How many neighbours there are on a candidate.
     together: HashMap<usize, usize>,
     /// Indices of requests, the hardest first.
@@ -33,7 +35,7 @@ pub(super) struct Search<'a> {
 
 /// How far a node's look over the agents has come.
 struct Scan {
-    taken: Taken,
+    needs: Needs,
     /// The agents that are looked at first, or alone: where its data or its last place is.
     first: Option<usize>,
     alone: bool,
@@ -58,20 +60,15 @@ impl<'a> Search<'a> {
             let (one, other) = (&requests[*left].node, &requests[*right].node);
             hardness(left).cmp(&hardness(right)).then(other.mem.cmp(&one.mem)).then(other.cpu.total_cmp(&one.cpu))
         });
+        let peer =
+            |neighbour: &Neighbour<'a>| Some(Peer { node: neighbour.node, candidate: board.find(neighbour.agent)? });
+        let peers: Vec<Peer<'a>> = neighbours.iter().filter_map(peer).collect();
         let mut together = HashMap::new();
-        for index in neighbours.iter().filter_map(|neighbour| board.find(&neighbour.agent)) {
-            *together.entry(index).or_insert(0) += 1;
+        for peer in &peers {
+            *together.entry(peer.candidate).or_insert(0) += 1;
         }
-        let mut search = Self {
-            slots: vec![None; requests.len()],
-            neighbours: neighbours.to_vec(),
-            together,
-            board,
-            cluster,
-            requests,
-            order,
-            effort: 0,
-        };
+        let mut search =
+            Self { slots: vec![None; requests.len()], peers, together, board, cluster, requests, order, effort: 0 };
         search.effort = search.whole_effort();
         search
     }
@@ -82,11 +79,8 @@ impl<'a> Search<'a> {
         EFFORT.max(nodes * 64) + nodes * (self.board.opened().len() / GLANCES + 1)
     }
 
-    pub(super) fn run(mut self) -> Outcome {
-        if self.descend(0) {
-            return Outcome::Placed(self.slots.into_iter().flatten().collect());
-        }
-        Outcome::Refused(self.explain())
+    pub(super) fn find(mut self) -> Option<Vec<Slot>> {
+        self.descend(0).then(|| self.slots.into_iter().flatten().collect())
     }
 
     fn descend(&mut self, depth: usize) -> bool {
@@ -121,7 +115,7 @@ impl<'a> Search<'a> {
         let data = request.volumes.iter().find(|volume| volume.seen).map(|volume| volume.agent.as_str());
         let first = data.or(request.last_agent).and_then(|agent| self.board.find(agent));
         Scan {
-            taken: self.question(index).taken(),
+            needs: self.question(index).needs(),
             first: first.filter(|index| self.board.candidate(*index).offered),
             alone: data.is_some(),
             begin: self.board.cursor,
@@ -139,9 +133,9 @@ impl<'a> Search<'a> {
         let mut glances = 0;
         let mut found: Vec<(bool, usize, i64, usize)> = Vec::new();
         let question = self.question(index);
-        let wanted = question.wanted();
+        let wanted = scan.needs.room;
         let mut look = |candidate: usize, is_first: bool| {
-            if question.glance(candidate, &scan.taken).is_none() {
+            if question.passes(candidate, &scan.needs) {
                 let together = self.together.get(&candidate).copied().unwrap_or(0);
                 let room = self.board.room(candidate);
                 // A thousandth of a CPU counts as much as 1024 thousandths of a MiB.
@@ -175,7 +169,7 @@ impl<'a> Search<'a> {
 
     fn question(&self, index: usize) -> Question<'_> {
         let request = &self.requests[index];
-        Question { board: self.board, cluster: self.cluster, request, neighbours: &self.neighbours }
+        Question { board: self.board, cluster: self.cluster, request, peers: &self.peers }
     }
 
     fn ask(&self, index: usize, candidate: usize) -> Result<Slot, Miss> {
@@ -183,39 +177,35 @@ impl<'a> Search<'a> {
     }
 
     /// Takes the slot, and returns what the agent had before.
-    fn take(&mut self, index: usize, slot: Slot) -> Resources {
-        let before = self.board.replace_free(slot.candidate, slot.free.clone());
-        let agent = self.board.candidate(slot.candidate).agent.clone();
-        self.neighbours.push(Neighbour { node: self.requests[index].node, agent });
+    fn take(&mut self, index: usize, slot: Slot) -> Arc<Resources> {
+        let before = self.board.replace_free(slot.candidate, Arc::clone(&slot.free));
+        self.peers.push(Peer { node: self.requests[index].node, candidate: slot.candidate });
         *self.together.entry(slot.candidate).or_insert(0) += 1;
-        if let Some(pool) = &slot.pool {
-            self.board.lease(pool, &slot.address);
+        for (pool, address) in slot.leases() {
+            self.board.lease(pool, &address);
         }
         self.slots[index] = Some(slot);
         before
     }
 
-    fn give_back(&mut self, index: usize, before: Resources) {
+    fn give_back(&mut self, index: usize, before: Arc<Resources>) {
         let Some(slot) = self.slots[index].take() else { return };
         self.board.replace_free(slot.candidate, before);
-        self.neighbours.pop();
+        self.peers.pop();
         if let Some(together) = self.together.get_mut(&slot.candidate) {
             *together -= 1;
         }
-        if let Some(pool) = slot.pool {
-            self.board.free(&pool, &slot.address);
+        for (pool, address) in slot.leases() {
+            self.board.free(pool, &address);
         }
     }
 
-    /// Whether another request wants the very same.
     fn is_alike(&self, index: usize, other: usize) -> bool {
-        let (one, other) = (&self.requests[index], &self.requests[other]);
-        one.volumes.is_empty() && other.volumes.is_empty() && one.node == other.node
+        self.requests[index].is_alike(&self.requests[other])
     }
 
     /// Places what has a place, and counts the refusals of the rest.
-    fn explain(&mut self) -> Vec<NodeExplanation> {
-        self.effort = self.whole_effort();
+    pub(super) fn explain(mut self) -> Vec<NodeExplanation> {
         let (mut refused, mut undo): (Vec<usize>, Vec<_>) = (Vec::new(), Vec::new());
         for index in self.order.clone() {
             // Where there was no place for one there is none for its like.
@@ -266,11 +256,15 @@ impl<'a> Search<'a> {
 
     fn explain_one(&self, index: usize) -> NodeExplanation {
         let question = self.question(index);
-        let taken = question.taken();
+        let needs = question.needs();
+        let cluster = self.cluster.to_string();
+        let claim = question.claim(&cluster);
         // By reason: agents, the nearest, and how far it is off.
         let mut counts: BTreeMap<&'static str, (u32, usize, f64)> = BTreeMap::new();
         for candidate in 0..self.board.len() {
-            let seen = question.glance(candidate, &taken);
+            // What is reserved for others is room at a glance.
+            let is_clear = || !withheld::is_any(&self.board.candidate(candidate).free, claim);
+            let seen = question.glance(candidate, &needs).filter(|_| is_clear());
             let missed = seen.or_else(|| self.ask(index, candidate).err().map(|miss| (miss.reason, miss.distance)));
             let Some((reason, distance)) = missed else { continue };
             let count = counts.entry(reason).or_insert((0, candidate, distance));

@@ -21,7 +21,7 @@ pub(crate) struct Claim<'a> {
 }
 
 impl Claim<'_> {
-    fn covers(self, resource: &Resource) -> bool {
+    pub(super) fn covers(self, resource: &Resource) -> bool {
         if resource.revocable.is_some() || resource.shared.is_some() {
             return false;
         }
@@ -54,7 +54,7 @@ fn part_of(entry: &Resource, thousandths: i64) -> Resource {
     Resource { scalar: Some(Scalar { value }), ..entry.clone() }
 }
 
-fn has_source(resource: &Resource) -> bool {
+pub(super) fn has_source(resource: &Resource) -> bool {
     resource.disk.as_ref().is_some_and(|disk| disk.source.is_some())
 }
 
@@ -68,7 +68,12 @@ pub(crate) fn lacking(free: &Resources, claim: Claim<'_>, name: &str, amount: f6
 }
 
 fn is_usable(entry: &Resource, claim: Claim<'_>, name: &str) -> bool {
-    entry.name == name && !entry.is_persistent_volume() && !has_source(entry) && claim.covers(entry)
+    is_plain(entry, name) && claim.covers(entry)
+}
+
+/// Whether this is an amount of the scalar `name`, which of a disk is neither a volume nor a whole one.
+pub(super) fn is_plain(entry: &Resource, name: &str) -> bool {
+    entry.name == name && !entry.is_persistent_volume() && !has_source(entry)
 }
 
 /// Takes `amount` of the scalar `name`, what is reserved for us first.
@@ -117,20 +122,20 @@ pub(crate) fn piece(free: &mut Resources, claim: Claim<'_>, name: &str, amount: 
 
 /// Takes a whole disk of at least `size` MiB, the smallest that suffices.
 pub(crate) fn whole_disk(free: &mut Resources, claim: Claim<'_>, size: f64) -> Option<Resource> {
-    const MOUNT: i32 = 2;
-    let is_mount = |entry: &Resource| {
-        entry.disk.as_ref().and_then(|disk| disk.source.as_ref()).is_some_and(|source| source.r#type == MOUNT)
-    };
-    let disks = free.iter().filter(|entry| {
-        entry.name == "disk"
-            && !entry.is_persistent_volume()
-            && is_mount(entry)
-            && claim.covers(entry)
-            && entry.amount() >= size
-    });
+    let disks = free.iter().filter(|entry| is_whole(entry, size) && claim.covers(entry));
     let disk = disks.min_by(|left, right| left.amount().total_cmp(&right.amount()))?.clone();
     free.subtract_present([&disk]);
     Some(disk)
+}
+
+/// Whether this is a whole disk of at least `size` MiB that is no volume.
+pub(super) fn is_whole(entry: &Resource, size: f64) -> bool {
+    const MOUNT: i32 = 2;
+    let source = entry.disk.as_ref().and_then(|disk| disk.source.as_ref());
+    entry.name == "disk"
+        && !entry.is_persistent_volume()
+        && source.is_some_and(|source| source.r#type == MOUNT)
+        && entry.amount() >= size
 }
 
 /// Takes the persistent volume with this id.
@@ -177,7 +182,7 @@ impl<'a> Ports<'a> {
     }
 }
 
-fn is_ports(entry: &Resource) -> bool {
+pub(super) fn is_ports(entry: &Resource) -> bool {
     entry.name == "ports" && entry.r#type() == ValueType::Ranges
 }
 

@@ -1,14 +1,18 @@
 //! Refusals each with its reason, and where nodes go.
 
-use super::evaluate::DOCKER_ATTRIBUTE;
-use super::{Board, Candidate, Network, Outcome, Request, Rules, Slot};
+mod networks;
+mod withheld;
+
+use super::evaluate::{DOCKER_ATTRIBUTE, Question};
+use super::{Board, Candidate, Network, Request, Rules, Slot};
 use bigdata_common::api::explain::NodeExplanation;
 use bigdata_common::{ClusterId, Name, blueprint};
 use bigdata_mesos::resources::Resources;
-use bigdata_mesos::v1::{Labels, ReservationInfo, Resource};
+use bigdata_mesos::v1::{DiskInfo, DiskSource, Labels, ReservationInfo, Resource};
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 fn candidate(name: &str, network: Option<&str>, resources: Vec<Resource>) -> Candidate {
     let mut attributes = BTreeMap::from([("rack".to_owned(), format!("rack-of-{name}"))]);
@@ -21,7 +25,7 @@ fn candidate(name: &str, network: Option<&str>, resources: Vec<Resource>) -> Can
         address: format!("10.0.0.{}", name.len()),
         network: Network::of(&attributes),
         attributes,
-        free: resources.iter().collect::<Resources>(),
+        free: Arc::new(resources.iter().collect::<Resources>()),
         leased_ports: BTreeSet::new(),
         fresh: true,
         offered: true,
@@ -45,6 +49,7 @@ fn board(candidates: Vec<Candidate>) -> Board {
         principal: None,
         executor_cpus: 0.1,
         executor_mem: 32.0,
+        pools: Arc::default(),
     });
     candidates.into_iter().for_each(|candidate| board.put(candidate));
     board
@@ -59,10 +64,8 @@ fn place(board: &mut Board, nodes: Value) -> Result<IndexMap<String, Slot>, Vec<
     let request =
         |(name, node)| Request { name, node, attempt: 1, volumes: Vec::new(), last_agent: None, last_address: None };
     let requests: Vec<Request<'_>> = nodes.iter().map(request).collect();
-    match board.place(&cluster(), &requests, &[]) {
-        Outcome::Placed(slots) => Ok(nodes.keys().map(Name::to_string).zip(slots).collect()),
-        Outcome::Refused(nodes) => Err(nodes),
-    }
+    let slots = board.place(&cluster(), &requests, &[])?;
+    Ok(nodes.keys().map(Name::to_string).zip(slots).collect())
 }
 
 #[test]
@@ -141,7 +144,8 @@ fn unique_nodes_are_found_places_even_when_the_first_choice_is_wrong() {
     let bound = json!([{"operator": "equals", "attribute": "hostname", "value": "x"}]);
     let mut other = board.clone();
     for index in 0..2 {
-        other.replace_free(index, [Resource::scalar("cpus", 1.2), Resource::scalar("mem", 150.0)].iter().collect());
+        let tight = [Resource::scalar("cpus", 1.2), Resource::scalar("mem", 150.0)];
+        other.replace_free(index, Arc::new(tight.iter().collect()));
     }
     let slots = place(
         &mut other,
@@ -184,7 +188,7 @@ fn addresses_are_unique_remembered_and_the_last_one_comes_back() {
         last_address: last,
     };
     let requests = [request(&new, None), request(&back, Some(("loopback:m", "127.64.0.5")))];
-    let Outcome::Placed(slots) = board.place(&cluster(), &requests, &[]) else { panic!() };
+    let slots = board.place(&cluster(), &requests, &[]).unwrap();
     let addresses: Vec<&str> = slots.iter().map(|slot| slot.address.as_str()).collect();
     assert_eq!(addresses, ["127.64.0.3", "127.64.0.5"]);
 }
@@ -210,6 +214,52 @@ fn an_image_goes_where_an_engine_is() {
     let mut board = board(vec![candidate("bare", None, usual()), with_engine]);
     let slots = place(&mut board, json!({"n": {"cpu": 1.0, "mem": 100, "docker_image": "i"}})).unwrap();
     assert_eq!(slots["n"].candidate, 1);
+}
+
+#[test]
+fn a_glance_sees_nothing_that_a_close_look_does_not_find() {
+    const MOUNT: i32 = 2;
+    let source = Some(DiskSource { r#type: MOUNT, ..DiskSource::default() });
+    let disk = Some(Box::new(DiskInfo { source, ..DiskInfo::default() }));
+    let whole = Resource { disk, ..Resource::scalar("disk", 2000.0) };
+    let with_whole: Vec<Resource> = usual().into_iter().chain([whole]).collect();
+    let (mut unseen, mut leaving) = (candidate("unseen", None, usual()), candidate("leaving", None, usual()));
+    (unseen.fresh, leaving.leaving) = (false, Some("from noon".to_owned()));
+    let board = board(vec![
+        candidate("usual", None, usual()),
+        candidate("whole", None, with_whole),
+        candidate("bare", None, usual().into_iter().filter(|entry| entry.name != "disk").collect()),
+        unseen,
+        leaving,
+    ]);
+    let disk = |name: &str, kind: &str, size: u32, persistent: bool| json!({name: {"destination": format!("/{name}"), "size": size, "persistent": persistent, "type": kind}});
+    let mut both = disk("a", "volume", 600, true);
+    both.as_object_mut().unwrap().extend(disk("b", "volume", 600, false).as_object().unwrap().clone());
+    let disks = [
+        json!({}),
+        both,
+        disk("a", "volume", 900, false),
+        disk("a", "volume", 1100, true),
+        disk("a", "whole", 1500, false),
+        disk("a", "whole", 2500, true),
+    ];
+    let mut seen = BTreeSet::new();
+    for (disks, cpu, mem) in disks.iter().flat_map(|disks| [(disks, 1.0, 100), (disks, 5.0, 100), (disks, 1.0, 2000)]) {
+        let node = json!({"cpu": cpu, "mem": mem, "command": "r", "disks": disks});
+        let (name, node): (Name, blueprint::Node) = ("n".parse().unwrap(), serde_json::from_value(node).unwrap());
+        let request =
+            Request { name: &name, node: &node, attempt: 1, volumes: Vec::new(), last_agent: None, last_address: None };
+        let question = Question { board: &board, cluster: &cluster(), request: &request, peers: &[] };
+        let needs = question.needs();
+        for index in 0..board.len() {
+            let (glance, found) = (question.glance(index, &needs), question.ask(index));
+            let found = found.err().map(|miss| miss.reason);
+            assert_eq!(glance.map(|(reason, _)| reason), found, "{disks} {cpu} {mem} on {index}");
+            assert_eq!(question.passes(index, &needs), found.is_none());
+            seen.extend(found);
+        }
+    }
+    assert_eq!(seen, BTreeSet::from(["cpu", "disk", "mem", "offer"]));
 }
 
 #[test]

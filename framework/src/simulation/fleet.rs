@@ -4,6 +4,7 @@ use super::world;
 use crate::core::output::{Call, Input, Output};
 use crate::core::{Core, Policy, State};
 use crate::placement::Rules;
+use bigdata_common::internal::ClusterState;
 use bigdata_common::status::ClusterStatus;
 use bigdata_common::{ClusterId, Timestamp};
 use bigdata_mesos::resources::Resources;
@@ -14,11 +15,16 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Between two rounds of the simulated master's allocation, as Mesos has it by default.
 const ALLOCATION_MS: i64 = 1_000;
+
+/// Allocations until offers that nobody could use come again: they are held, and then refused for a while.
+const SETTLING: usize = 7;
 
 /// What is simulated.
 #[derive(Debug, Clone, Copy)]
@@ -44,13 +50,16 @@ pub struct Placed {
     pub waiting: usize,
     /// Offers that were taken in.
     pub offers: usize,
-    /// All steps of the core.
+    /// All steps of the core: processor time of the one thread, as all here but the decisions.
     pub core: Duration,
+    /// The same by the clock on the wall.
+    pub waited: Duration,
     /// The steps that took offers in.
     pub core_offers: Duration,
     /// The steps that took updates in.
     pub core_updates: Duration,
-    /// Of each cluster that found its place with offers at hand: from what the registry says to the ACCEPTs, in order of size.
+    /// Of each cluster that found its place with offers at hand: from what the registry says to the ACCEPTs, by the clock
+    /// on the wall, in order of size.
     pub decisions: Vec<Duration>,
 }
 
@@ -61,7 +70,23 @@ struct Agent {
     filtered_until: i64,
 }
 
-/// The core and its simulated master.
+/// The processor time of a thread: what others do on the machine meanwhile does not count.
+struct ProcessorTime(File);
+
+impl ProcessorTime {
+    fn of_this_thread() -> Self {
+        Self(File::open("/proc/thread-self/schedstat").expect("Linux counts the processor time of threads"))
+    }
+
+    fn now(&self) -> Duration {
+        let mut text = [0; 64];
+        let length = self.0.read_at(&mut text, 0).unwrap_or(0);
+        let first = text[..length].split(|byte| *byte == b' ').next().and_then(|digits| str::from_utf8(digits).ok());
+        Duration::from_nanos(first.and_then(|digits| digits.parse().ok()).expect("nanoseconds come first"))
+    }
+}
+
+/// The core and its simulated master. Lives on the thread that made it.
 pub struct Fleet {
     core: Core,
     now: Timestamp,
@@ -76,6 +101,9 @@ pub struct Fleet {
     /// Nodes that were asked for by cluster, until they run.
     asked: BTreeMap<ClusterId, usize>,
     placed: Placed,
+    clock: ProcessorTime,
+    /// What the core has written, where that is kept.
+    writes: Option<Vec<Output>>,
 }
 
 pub(super) fn policy() -> Policy {
@@ -86,6 +114,7 @@ pub(super) fn policy() -> Policy {
             principal: None,
             executor_cpus: 0.1,
             executor_mem: 32.0,
+            pools: Arc::default(),
         },
         url: "http://127.0.0.1:1".to_owned(),
         executor_command: vec!["/bin/executor".to_owned()],
@@ -97,6 +126,8 @@ pub(super) fn policy() -> Policy {
         release_limit_ms: 30_000,
         adopt_nothing: true,
         unreachable_launch_ms: 30_000,
+        replace_pause_ms: 10_000,
+        replace_away_percent: 33,
         tell_again_ms: 10_000,
     }
 }
@@ -122,7 +153,31 @@ impl Fleet {
             clusters: 0,
             asked: BTreeMap::new(),
             placed: Placed::default(),
+            clock: ProcessorTime::of_this_thread(),
+            writes: None,
         }
+    }
+
+    /// A fleet that has subscribed, and keeps what its core writes.
+    pub(super) fn recording(shape: Shape) -> Self {
+        let mut fleet = Self { writes: Some(Vec::new()), ..Self::new(shape) };
+        fleet.step(Input::Subscribed { framework: "framework".to_owned() });
+        fleet.allocate();
+        fleet
+    }
+
+    /// What the core has written since this was asked last.
+    pub(super) fn take_writes(&mut self) -> Vec<Output> {
+        self.writes.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.core.state
+    }
+
+    /// Whether every cluster that was asked for is placed.
+    pub(super) fn is_settled(&self) -> bool {
+        self.asked.is_empty() && self.updates.is_empty()
     }
 
     /// Subscribes, and lets every agent make an offer. A cluster that no agent has room for waits from now on, so that
@@ -133,6 +188,14 @@ impl Fleet {
         self.allocate();
     }
 
+    /// Lets every offer be declined, and come again: after this the process has the memory that messages as large as the
+    /// fleet take for a moment.
+    pub fn settle(&mut self) {
+        for _ in 0..SETTLING {
+            self.round();
+        }
+    }
+
     /// Places what the shape says, round by round.
     pub fn run(&mut self, shape: Shape) -> Placed {
         self.placed = Placed::default();
@@ -140,10 +203,10 @@ impl Fleet {
         while asked < shape.nodes {
             let size = world::size(&mut self.random);
             let nodes = world::nodes(size, &mut self.random);
-            let (before, begun) = (self.placed.nodes, self.placed.core);
+            let (before, begun) = (self.placed.nodes, self.placed.waited);
             let id = self.want(&nodes);
             if self.placed.nodes == before + size {
-                self.placed.decisions.push(self.placed.core - begun);
+                self.placed.decisions.push(self.placed.waited - begun);
                 self.placed.clusters += 1;
             } else {
                 self.asked.insert(id, size);
@@ -169,7 +232,7 @@ impl Fleet {
         self.core.invariants().violations.iter().map(|violation| format!("{violation:?}")).collect()
     }
 
-    fn round(&mut self) {
+    pub(super) fn round(&mut self) {
         let begun = self.placed.core;
         for update in std::mem::take(&mut self.updates) {
             self.step(Input::Update(update));
@@ -182,13 +245,30 @@ impl Fleet {
         self.allocate();
     }
 
+    /// Asks for a cluster of that many nodes that fit anywhere.
+    pub(super) fn want_plain(&mut self, nodes: usize) {
+        let plain = json!({"cpu": 0.5, "mem": 256, "command": "serve"});
+        let nodes: serde_json::Map<String, Value> =
+            (0..nodes).map(|number| (format!("n{number}"), plain.clone())).collect();
+        let (before, size) = (self.placed.nodes, nodes.len());
+        let id = self.want(&Value::Object(nodes));
+        if self.placed.nodes < before + size {
+            self.asked.insert(id, size);
+        }
+    }
+
+    /// Says what the registry says of a cluster now.
+    pub(super) fn say(&mut self, state: ClusterState) {
+        self.step(Input::Wanted { state: Box::new(state), specifications: Vec::new(), hinted: false });
+    }
+
     /// Asks for a cluster, as the registry does.
     fn want(&mut self, nodes: &Value) -> ClusterId {
         self.clusters += 1;
         let id = world::cluster_id(self.clusters);
         let state = Box::new(world::cluster_state(&id, ClusterStatus::Registered));
-        let specification = Some(Arc::new(world::specification(&id, nodes)));
-        self.step(Input::Wanted { state, specification, hinted: true });
+        let specifications = vec![Arc::new(world::specification(&id, nodes))];
+        self.step(Input::Wanted { state, specifications, hinted: true });
         id
     }
 
@@ -226,9 +306,10 @@ impl Fleet {
     }
 
     fn step(&mut self, input: Input) {
-        let begun = Instant::now();
+        let (begun, at) = (self.clock.now(), Instant::now());
         let outputs = self.core.step(input, self.now);
-        self.placed.core += begun.elapsed();
+        self.placed.waited += at.elapsed();
+        self.placed.core += self.clock.now() - begun;
         for output in outputs {
             match output {
                 Output::Call(Call::Accept { offers, operations, .. }) => {
@@ -249,7 +330,8 @@ impl Fleet {
                     self.agents.iter_mut().for_each(|agent| agent.filtered_until = 0);
                 }
                 Output::Call(Call::Suppress) => self.suppressed = true,
-                Output::Call(_) | Output::Persist(_) | Output::Emit { .. } => {}
+                output @ Output::Persist(_) => self.writes.iter_mut().for_each(|writes| writes.push(output.clone())),
+                Output::Call(_) | Output::Emit { .. } => {}
             }
         }
     }

@@ -28,7 +28,7 @@ pub(super) fn agent(number: usize, random: &mut SmallRng) -> (Vec<Resource>, Vec
     ];
     if random.random_ratio(1, 10) {
         let source = DiskSource { r#type: MOUNT, ..DiskSource::default() };
-        let disk = Some(DiskInfo { source: Some(source), ..DiskInfo::default() });
+        let disk = Some(Box::new(DiskInfo { source: Some(source), ..DiskInfo::default() }));
         resources.push(Resource { disk, ..Resource::scalar("disk", 500_000.0) });
     }
     let first = u32::from_be_bytes([10, 0, 0, 0]) + u32::try_from(number).unwrap_or(0) * 64;
@@ -39,7 +39,7 @@ pub(super) fn agent(number: usize, random: &mut SmallRng) -> (Vec<Resource>, Vec
     };
     let attributes = [
         ("bigdata_net", network),
-        ("bigdata_docker", random.random_ratio(1, 2).to_string()),
+        ("bigdata_containers", random.random_ratio(1, 2).to_string()),
         ("rack", format!("r{}", number / RACK)),
         ("zone", format!("z{}", number / RACK % 3)),
         ("disk", if random.random_ratio(1, 3) { "ssd".to_owned() } else { "hdd".to_owned() }),
@@ -138,6 +138,10 @@ pub(super) fn cluster_state(id: &ClusterId, status: ClusterStatus) -> ClusterSta
         termination: Termination::Wipe,
         force: false,
         placement_deadline: None,
+        origin: None,
+        side_runs: Vec::new(),
+        nodes: Default::default(),
+        leaving: Vec::new(),
         run: None,
         observed: IndexMap::new(),
     }

@@ -29,8 +29,9 @@ fn millis(length: Duration) -> i64 {
 
 /// Takes the lease, if nobody holds it.
 ///
-/// `at_once`: on SQLite also from another holder. Its data directory is one process's, so that the holder is dead, and
-/// nobody waits for its lease to run out. On Postgres the holder may live elsewhere.
+/// `at_once`: also from a holder that must be dead, so that nobody waits for its lease to run out. On SQLite every other is:
+/// the data directory is one process's. On Postgres the one that answered at `url` is, where this process answers now;
+/// others may live elsewhere.
 ///
 /// # Errors
 /// When the database refuses.
@@ -43,27 +44,22 @@ pub(crate) async fn acquire(
     now: Timestamp,
 ) -> Result<Acquired, StoreError> {
     let mut tx = db.begin().await?;
-    let sql = match (tx.is_postgres(), at_once) {
+    let sql = if tx.is_postgres() {
         // The row's own clock: those of two machines differ. Our own is bound, and not looked at.
-        (true, _) => {
-            "UPDATE leadership SET holder = $1, url = $2, token = token + 1, \
-             expires_at_ms = floor(extract(epoch FROM clock_timestamp()) * 1000)::BIGINT + $3 \
-             WHERE expires_at_ms <= floor(extract(epoch FROM clock_timestamp()) * 1000)::BIGINT \
-             AND $4::BIGINT IS NOT NULL RETURNING token"
-        }
-        (false, true) => {
-            "UPDATE leadership SET holder = $1, url = $2, token = token + 1, expires_at_ms = $3 + $4 RETURNING token"
-        }
-        (false, false) => {
-            "UPDATE leadership SET holder = $1, url = $2, token = token + 1, expires_at_ms = $3 + $4 \
-             WHERE expires_at_ms <= $4 RETURNING token"
-        }
+        "UPDATE leadership SET holder = $1, url = $2, token = token + 1, \
+         expires_at_ms = floor(extract(epoch FROM clock_timestamp()) * 1000)::BIGINT + $3 \
+         WHERE (expires_at_ms <= floor(extract(epoch FROM clock_timestamp()) * 1000)::BIGINT OR ($5 = 1 AND url = $2)) \
+         AND $4::BIGINT IS NOT NULL RETURNING token"
+    } else {
+        "UPDATE leadership SET holder = $1, url = $2, token = token + 1, expires_at_ms = $3 + $4 \
+         WHERE expires_at_ms <= $4 OR $5 = 1 RETURNING token"
     };
     let taken: Option<(i64,)> = on_tx!(tx, connection => sqlx::query_as(sql)
         .bind(holder.to_string())
         .bind(url)
         .bind(millis(length))
         .bind(now.as_millis())
+        .bind(i64::from(at_once))
         .fetch_optional(connection)
         .await)?;
     tx.commit().await?;

@@ -39,6 +39,10 @@ fn cluster() -> Cluster {
         termination: Termination::Wipe,
         force: false,
         placement_deadline: None,
+        origin: None,
+        side_runs: Vec::new(),
+        nodes: Default::default(),
+        leaving: Vec::new(),
         run: None,
         observed: IndexMap::new(),
     })
@@ -48,12 +52,15 @@ fn task(number: u128, node: &str) -> Task {
     Task {
         id: attempt(number),
         number: 1,
+        incarnation: 0,
+        revision: 1,
         cluster: id(),
         node: node.parse().unwrap(),
         agent: "a1".to_owned(),
         host: "h1".to_owned(),
         pool: Some("loopback:m".to_owned()),
         address: "127.64.0.1".to_owned(),
+        interfaces: Vec::new(),
         ports: IndexMap::new(),
         agent_ports: vec![31000],
         used: Capacity::default(),
@@ -104,6 +111,10 @@ async fn try_to_lead(db: &Db, at_once: bool, now: Timestamp) -> Acquired {
     acquire(db, Uuid::new_v4(), "http://leader", LEASE, at_once, now).await.unwrap()
 }
 
+async fn first_try_of_another(db: &Db) -> Acquired {
+    acquire(db, Uuid::new_v4(), "http://another", LEASE, true, NOW).await.unwrap()
+}
+
 async fn lead(db: &Db) -> Claim {
     match try_to_lead(db, true, NOW).await {
         Acquired::Leads(claim) => claim,
@@ -132,6 +143,7 @@ async fn what_was_written_comes_back() {
         let names = ["zeta", "alpha"];
         let node = |sequence| Box::new(Node { sequence, ..Node::default() });
         let volume = Volume {
+            left: false,
             id: "v".to_owned(),
             cluster: id(),
             node: "zeta".parse().unwrap(),
@@ -142,6 +154,7 @@ async fn what_was_written_comes_back() {
             seen: true,
             fate: Fate::Doomed,
             doomed_at: Some(NOW),
+            lost_at: None,
             destroy_sent: None,
         };
         let agent = Agent {
@@ -152,7 +165,7 @@ async fn what_was_written_comes_back() {
             total: Capacity { cpus: 1.0, mem: 2.0, disk: 3.0 },
             seen_at: NOW,
             fresh: false,
-            free: bigdata_mesos::resources::Resources::new(),
+            free: std::sync::Arc::default(),
             leaving: None,
             foreign: Vec::new(),
             answered_at: None,
@@ -177,6 +190,7 @@ async fn what_was_written_comes_back() {
         outputs.push(Output::Emit {
             cluster: id(),
             revision: 1,
+            origin: None,
             event: Event::ClusterReleased { generation: 1, leftovers: vec![] },
         });
         commit(&db, &claim, &outputs, NOW).await.unwrap();
@@ -258,11 +272,14 @@ async fn a_lease_is_one_holders_until_it_runs_out_or_is_given_up() {
 }
 
 #[tokio::test]
-async fn only_where_one_process_has_the_database_a_new_one_leads_at_once() {
+async fn a_new_process_leads_at_once_where_the_leader_must_be_dead() {
     each(async |db| {
-        lead(&db).await;
-        let at_once = matches!(try_to_lead(&db, true, NOW).await, Acquired::Leads(_));
-        assert_eq!(at_once, !db.is_postgres());
+        let first = lead(&db).await;
+        let Acquired::Leads(second) = try_to_lead(&db, true, NOW).await else { panic!("it is where the leader was") };
+        assert!(second.token > first.token);
+        assert!(matches!(try_to_lead(&db, false, NOW).await, Acquired::Follows(_)), "it has not just begun");
+        let elsewhere = matches!(first_try_of_another(&db).await, Acquired::Leads(_));
+        assert_eq!(elsewhere, !db.is_postgres());
     })
     .await;
 }

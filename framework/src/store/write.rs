@@ -4,6 +4,7 @@ use super::StoreError;
 use super::leadership::{Claim, fence};
 use crate::core::output::{Output, Write};
 use bigdata_chassis::messaging::outbox;
+use bigdata_chassis::trace::{self, Cause};
 use bigdata_chassis::{Db, Tx, on_tx};
 use bigdata_common::{ClusterId, Timestamp};
 use serde::Serialize;
@@ -21,8 +22,9 @@ pub(crate) async fn commit(db: &Db, claim: &Claim, outputs: &[Output], now: Time
     for output in outputs {
         match output {
             Output::Persist(write) => apply(&mut tx, write).await?,
-            Output::Emit { cluster, revision, event } => {
-                outbox::enqueue(&mut tx, cluster, *revision, now, event.clone()).await?;
+            Output::Emit { cluster, revision, origin, event } => {
+                let cause = origin.clone().map(Cause::from).unwrap_or_default();
+                trace::within(cause, outbox::enqueue(&mut tx, cluster, *revision, now, event.clone())).await?;
             }
             Output::Call(_) => {}
         }
@@ -84,6 +86,9 @@ async fn apply(tx: &mut Tx, write: &Write) -> Result<(), StoreError> {
             i64::try_from(*position).unwrap_or(i64::MAX),
             text("nodes", node)?,
         ),
+        Write::DeleteNode(id, name) => {
+            execute!(tx, "DELETE FROM nodes WHERE cluster_id = $1 AND node = $2", id.to_string(), name.as_str());
+        }
         Write::Agent(agent) => execute!(
             tx,
             "INSERT INTO agents (agent_id, document) VALUES ($1, $2) \
@@ -151,6 +156,7 @@ async fn apply_task(tx: &mut Tx, write: &Write) -> Result<(), StoreError> {
         | Write::Specification(..)
         | Write::DeleteCluster(_)
         | Write::Node { .. }
+        | Write::DeleteNode(..)
         | Write::Agent(_)
         | Write::DeleteAgent(_)
         | Write::Volume(_)

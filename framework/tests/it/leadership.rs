@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// Long enough that nobody loses it by a busy machine, short enough to be waited for.
-const LEASE_MS: u64 = 3_000;
-const LIMIT: Duration = Duration::from_secs(20);
+const LEASE_MS: u64 = 10_000;
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn cluster() -> ClusterId {
     ClusterId::parse_any("clusters/alice/demo/1.0/1").unwrap()

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod expelled;
 mod leadership;
 mod registry;
 mod service;
 mod stage;
+mod wishes;

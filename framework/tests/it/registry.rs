@@ -5,7 +5,8 @@ use actix_web::{HttpResponse, web};
 use bigdata_chassis::Tasks;
 use bigdata_chassis::http::{Internal, server};
 use bigdata_chassis::secret::Token;
-use bigdata_common::internal::{ClusterPage, ClusterState, Heard, HeardNode, Secrets, Specification};
+use bigdata_common::api::problem::{Problem, ProblemCode};
+use bigdata_common::internal::{ClusterPage, ClusterState, Engines, Heard, HeardNode, Secrets, Specification};
 use bigdata_common::{ClusterId, Timestamp};
 use indexmap::IndexMap;
 use serde_json::json;
@@ -19,8 +20,16 @@ pub(crate) struct Truth {
     /// The registry's own: tests on one master must not take one another's nodes for theirs.
     pub id: Uuid,
     pub clusters: BTreeMap<ClusterId, (ClusterState, Specification)>,
+    /// It is there, and answers as one whose database is not.
+    pub is_away: bool,
+    /// How often it was asked for one cluster meanwhile.
+    pub asked_in_vain: u32,
+    /// Later revisions than a cluster's first.
+    pub revisions: BTreeMap<(ClusterId, u32), Specification>,
     /// Nodes of which there was word again.
     pub heard: Vec<HeardNode>,
+    /// The last word of the agents' container engines.
+    pub engines: Option<Engines>,
 }
 
 pub(crate) type Shared = Arc<Mutex<Truth>>;
@@ -35,6 +44,7 @@ pub(crate) fn serve(truth: &Shared, token: &Token, tasks: &Tasks) -> String {
             .route("/internal/v1/registry", web::get().to(identity))
             .route("/internal/v1/clusters", web::get().to(page))
             .route("/internal/v1/heard", web::post().to(heard))
+            .route("/internal/v1/engines", web::put().to(engines))
             .route("/internal/v1/clusters/{id}", web::get().to(state))
             .route("/internal/v1/clusters/{id}/revisions/{revision}", web::get().to(revision))
             .route("/internal/v1/clusters/{id}/secrets", web::get().to(secrets));
@@ -53,14 +63,24 @@ async fn page(_internal: Internal, truth: Data<Mutex<Truth>>) -> Json<ClusterPag
 }
 
 async fn state(_internal: Internal, id: Path<String>, truth: Data<Mutex<Truth>>) -> HttpResponse {
-    match truth.lock().unwrap().clusters.get(&id.parse::<ClusterId>().unwrap()) {
+    let mut truth = truth.lock().unwrap();
+    if truth.is_away {
+        truth.asked_in_vain += 1;
+        return HttpResponse::ServiceUnavailable()
+            .json(Problem::new(ProblemCode::ServiceUnavailable, "the database is away"));
+    }
+    match truth.clusters.get(&id.parse::<ClusterId>().unwrap()) {
         Some((state, _)) => HttpResponse::Ok().json(state),
         None => not_found(),
     }
 }
 
 async fn revision(_internal: Internal, path: Path<(String, u32)>, truth: Data<Mutex<Truth>>) -> HttpResponse {
-    match truth.lock().unwrap().clusters.get(&path.0.parse::<ClusterId>().unwrap()) {
+    let (id, truth) = (path.0.parse::<ClusterId>().unwrap(), truth.lock().unwrap());
+    if let Some(later) = truth.revisions.get(&(id.clone(), path.1)) {
+        return HttpResponse::Ok().json(later);
+    }
+    match truth.clusters.get(&id) {
         Some((_, specification)) => HttpResponse::Ok().json(specification),
         None => not_found(),
     }
@@ -75,8 +95,12 @@ async fn heard(_internal: Internal, body: Json<Heard>, truth: Data<Mutex<Truth>>
     HttpResponse::NoContent().finish()
 }
 
+async fn engines(_internal: Internal, body: Json<Engines>, truth: Data<Mutex<Truth>>) -> HttpResponse {
+    truth.lock().unwrap().engines = Some(body.into_inner());
+    HttpResponse::NoContent().finish()
+}
+
 fn not_found() -> HttpResponse {
-    use bigdata_common::api::problem::{Problem, ProblemCode};
     HttpResponse::NotFound()
         .json(Problem::new(ProblemCode::UnknownCluster, format!("none at {}", Timestamp::from_millis(0))))
 }

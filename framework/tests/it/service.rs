@@ -1,6 +1,6 @@
 //! The way of clusters through the service.
 
-use crate::stage::Stage;
+use crate::stage::{LIMIT, Stage};
 use bigdata_chassis::http::{ClientError, InternalClient};
 use bigdata_chassis::secret::Token;
 use bigdata_common::ClusterId;
@@ -10,7 +10,7 @@ use bigdata_common::event::Event;
 use bigdata_common::internal::{ControlGrant, Desired, NodeSpecification};
 use bigdata_common::status::{ClusterStatus, NodeStatus};
 use bigdata_common::{AttemptId, Principal, Role};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -135,7 +135,7 @@ async fn the_registry_is_told_of_which_nodes_there_was_word_again() {
         facts.push(fact.await);
     }
     let loud = facts.into_iter().find(|fact| fact.node.as_str() == "loud").unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + LIMIT;
     let heard = loop {
         let heard = stage.truth.lock().unwrap().heard.clone();
         // The first says when it was, a later one that it goes on.
@@ -146,10 +146,46 @@ async fn the_registry_is_told_of_which_nodes_there_was_word_again() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     for node in &heard {
-        assert_eq!((&node.cluster, &node.node, node.sequence, node.holds_ms), (&id, &loud.node, loud.sequence, 67_000));
+        assert_eq!((&node.cluster, &node.node, node.holds_ms), (&id, &loud.node, 67_000));
+        // This registry says of no fact that it has seen it: each is told again, under its next number.
+        assert!(node.sequence >= loud.sequence, "{node:?}");
         assert!(node.observed_at >= loud.observation.observed_at, "{node:?}");
     }
     assert!(heard[0].observed_at < heard[1].observed_at);
+    let deadline = Instant::now() + LIMIT;
+    let engines = loop {
+        let engines = stage.truth.lock().unwrap().engines.clone();
+        // The first word may have come before the first offer.
+        if let Some(engines) = engines.clone().filter(|engines| engines.agents > 0) {
+            break engines;
+        }
+        assert!(Instant::now() < deadline, "the registry was not told of engines: {engines:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!((engines.with_engine, engines.kinds.len()), (0, 0), "these agents have no engine");
+    stage.change(&id, |state| (state.status, state.desired) = (ClusterStatus::Destroying, Desired::Release));
+    stage.tell(&id, Event::ClusterDestroying {}).await;
+    stage.expect("the release", |event| matches!(event, Event::ClusterReleased { .. }).then_some(())).await;
+    stage.end().await;
+}
+
+/// Past 8 tries an event whose fault it is would be parked.
+#[actix_web::test]
+async fn a_registry_that_is_away_for_long_lets_no_event_be_parked() {
+    let mut stage = Stage::new().await;
+    let id = cluster(6);
+    stage.truth.lock().unwrap().is_away = true;
+    stage.tell(&id, Event::ClusterRegistered {}).await;
+    let deadline = Instant::now() + LIMIT;
+    while stage.truth.lock().unwrap().asked_in_vain < 10 {
+        assert!(Instant::now() < deadline, "it is not asked again: {}", stage.truth.lock().unwrap().asked_in_vain);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let parked: Value = stage.client().get("/internal/v1/parked").await.unwrap();
+    assert_eq!(parked, json!({"parked": []}));
+    stage.truth.lock().unwrap().is_away = false;
+    stage.register(&id, json!({"node": {"cpu": 0.5, "mem": 64, "command": "run"}})).await;
+    stage.expect("the node", |event| matches!(event, Event::NodeRunning(_)).then_some(())).await;
     stage.end().await;
 }
 
@@ -162,7 +198,7 @@ async fn an_empty_database_beside_live_nodes_of_this_registry_places_nothing() {
     stage.stop().await;
     stage.lose_database();
     stage.start().await;
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + LIMIT;
     let summary = loop {
         let caller = stage.client().on_behalf_of(&Principal::local());
         let explanation = caller.get::<Explanation>(&format!("/bigdata/api/v1/explain/{id}")).await;
@@ -175,6 +211,24 @@ async fn an_empty_database_beside_live_nodes_of_this_registry_places_nothing() {
     assert!(summary.contains("(node node of clusters--alice--demo--1__0--5)"), "{summary}");
     let awaited = stage.service.as_ref().unwrap().tasks.readiness().awaited();
     assert!(awaited["placement"].contains("framework.adopt_nothing"), "{awaited:?}");
+    stage.end().await;
+}
+
+#[actix_web::test]
+async fn a_master_and_a_registry_that_are_not_there_are_said_to_be_waited_for() {
+    let mut stage = Stage::new().await;
+    let id = cluster(8);
+    stage.register(&id, json!({"node": {"cpu": 0.5, "mem": 64, "command": "run"}})).await;
+    stage.expect("the node", |event| matches!(event, Event::NodeRunning(_)).then_some(())).await;
+    stage.awaits_nothing().await;
+    stage.stop().await;
+    let own = std::mem::replace(&mut stage.truth.lock().unwrap().id, uuid::Uuid::new_v4());
+    stage.start().await;
+    stage.awaits("registry", "this framework's nodes belong to").await;
+    stage.truth.lock().unwrap().id = own;
+    stage.awaits_nothing().await;
+    stage.lose_master().await;
+    stage.awaits("mesos", "the Mesos master is away since").await;
     stage.end().await;
 }
 

@@ -18,18 +18,16 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// URL of another master to test against: one agent with 4 CPUs, 2048 MiB and `bigdata_net:loopback:test:127.77.0.0/24`.
-const MASTER: &str = "BIGDATA_TEST_MASTER";
-const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 
 pub(crate) struct Stage {
     pub folder: TempDir,
-    /// None: the master that the environment names.
+    /// None once it is lost.
     engine: Option<Engine>,
-    master: String,
+    pub master: String,
     pub truth: Shared,
     pub bus: Arc<dyn Bus>,
     pub events: Subscription,
@@ -75,17 +73,14 @@ impl Stage {
 
     pub(crate) async fn without_service() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let engine = match std::env::var(MASTER) {
-            Ok(_) => None,
-            Err(_) => Some(engine(folder.path().join("engine")).await),
-        };
-        let listens = |engine: &Engine| format!("http://{}", engine.address());
-        let master = engine.as_ref().map_or_else(|| std::env::var(MASTER).unwrap(), listens);
+        let engine = engine(folder.path().join("engine")).await;
+        let master = format!("http://{}", engine.address());
         let truth: Shared = Arc::new(Mutex::new(Truth { id: uuid::Uuid::new_v4(), ..Truth::default() }));
         let (token, registry_tasks) = (Token::random(), Tasks::new());
         let registry = registry::serve(&truth, &token, &registry_tasks);
         let bus: Arc<dyn Bus> = Arc::new(EmbeddedBus::new());
         let events = bus.subscribe("test", subscriptions::REGISTRY).await.unwrap();
+        let engine = Some(engine);
         Self { folder, engine, master, truth, bus, events, service: None, registry, registry_tasks, token }
     }
 
@@ -140,6 +135,42 @@ impl Stage {
         }
     }
 
+    /// The master ends.
+    pub(crate) async fn lose_master(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            engine.shutdown(Shutdown::StopExecutors).await;
+        }
+    }
+
+    /// Waits until the service waits for nothing.
+    pub(crate) async fn awaits_nothing(&self) {
+        let readiness = self.service.as_ref().unwrap().tasks.readiness();
+        let deadline = Instant::now() + LIMIT;
+        while !readiness.awaited().is_empty() {
+            assert!(Instant::now() < deadline, "{readiness:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the service says that it waits for `what`, with these words in its reason; it takes requests all the
+    /// same.
+    pub(crate) async fn awaits(&self, what: &str, words: &str) {
+        let answer = async {
+            loop {
+                let request = self.client().request(reqwest::Method::GET, "/ready");
+                let answer = self.client().exchange(request).await.unwrap();
+                assert_eq!(answer.status(), 200);
+                let told: Value = answer.json().await.unwrap();
+                if told["waits_for"][what].as_str().is_some_and(|reason| reason.contains(words)) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let told = tokio::time::timeout(LIMIT, answer).await;
+        assert!(told.is_ok(), "not told: {:?}", self.service.as_ref().unwrap().tasks.readiness());
+    }
+
     pub(crate) fn client(&self) -> &InternalClient {
         &self.service.as_ref().unwrap().client
     }
@@ -148,9 +179,7 @@ impl Stage {
         if self.service.is_some() {
             self.stop().await;
         }
-        if let Some(engine) = self.engine {
-            engine.shutdown(Shutdown::StopExecutors).await;
-        }
+        self.lose_master().await;
         self.registry_tasks.shut_down(LIMIT).await;
     }
 
@@ -166,11 +195,21 @@ impl Stage {
             termination: Termination::Wipe,
             force: false,
             placement_deadline: None,
+            origin: None,
+            side_runs: Vec::new(),
+            nodes: Default::default(),
+            leaving: Vec::new(),
             run: None,
             observed: IndexMap::new(),
         };
         self.truth.lock().unwrap().clusters.insert(cluster.clone(), (state, specification));
         self.tell(cluster, Event::ClusterRegistered {}).await;
+    }
+
+    /// Puts another revision of a cluster into the registry.
+    pub(crate) fn revise(&self, cluster: &ClusterId, revision: u32, nodes: Value) {
+        let specification = Specification { revision, ..specification(cluster, nodes) };
+        self.truth.lock().unwrap().revisions.insert((cluster.clone(), revision), specification);
     }
 
     /// Changes what the registry says of a cluster.
@@ -184,6 +223,7 @@ impl Stage {
             cluster_id: cluster.clone(),
             revision: 1,
             at: Timestamp::from_millis(0),
+            request_id: None,
             traceparent: None,
             event,
         };

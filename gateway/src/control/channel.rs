@@ -3,7 +3,7 @@
 use crate::body::Outgoing;
 use crate::proxy::{CONNECT_TIMEOUT, NoAnswer};
 use bigdata_chassis::secret::sha256_hex;
-use bigdata_common::internal::ControlGrant;
+use bigdata_common::internal::{ControlGrant, SILENCE_LOOKED_AT, SILENCE_LOOKS};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
@@ -13,8 +13,10 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -57,7 +59,7 @@ impl Channel {
         let host = HeaderValue::from_str(&grant.control).map_err(|_| invalid())?;
         let config = pinned(&grant.fingerprint).map_err(|error| OpenError::Handshake(Box::new(error)))?;
         let tcp = TcpStream::connect(address).await.map_err(OpenError::Connect)?;
-        tcp.set_nodelay(true).map_err(OpenError::Connect)?;
+        tcp.set_nodelay(true).and_then(|()| look_at_silence(&tcp)).map_err(OpenError::Connect)?;
         let name = ServerName::IpAddress(address.ip().into());
         let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(of_handshake)?;
         let (requests, connection) =
@@ -85,6 +87,13 @@ impl Channel {
         request.headers_mut().insert(AUTHORIZATION, token);
         self.requests.send_request(request).await.map_err(broken)
     }
+}
+
+/// Has the kernel find out that the other end is gone with its machine.
+pub(crate) fn look_at_silence(socket: &impl AsFd) -> io::Result<()> {
+    let (pause, looks) = SILENCE_LOOKS;
+    let keepalive = TcpKeepalive::new().with_time(SILENCE_LOOKED_AT).with_interval(pause).with_retries(looks);
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }
 
 fn of_handshake(error: io::Error) -> OpenError {

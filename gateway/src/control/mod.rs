@@ -1,7 +1,7 @@
 //! Node control: the gateway asks the registry whether the caller may see the cluster, the framework how its node's
 //! executor is reached, and then speaks to the executor itself.
 
-mod channel;
+pub(crate) mod channel;
 pub(crate) mod grants;
 
 use crate::body::{self, TooLarge, Upload};
@@ -64,7 +64,7 @@ pub(crate) async fn call(
             state.grants.forget(&key);
             Err(not_reached(&key, NoAnswer::Broken("its executor refused the gateway's token".into())))
         }
-        Ok(answer) => Ok(proxy::relay(request, answer)),
+        Ok(answer) => Ok(proxy::relay(request, answer, &asking.end)),
         Err(_) if too_large_after_all() => Err(body::too_large(route)),
         Err(why) => {
             state.grants.forget(&key);

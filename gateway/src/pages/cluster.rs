@@ -5,6 +5,7 @@ use super::timeline::{Segment, timeline};
 use super::words::{Chip, Moment, duration, mebibytes, number, service_chip};
 use crate::state::State;
 use bigdata_common::api::PREFIX;
+use bigdata_common::api::change::{BackupList, BackupView};
 use bigdata_common::api::cluster::{
     ClusterEntry, ClusterView, EndpointList, EventView, LogLine, LogPage, NodeList, NodeView, OutputView, ServiceList,
     ServiceView,
@@ -51,6 +52,7 @@ pub(crate) struct ClusterPage {
     endpoints: Vec<Endpoint>,
     outputs: Vec<OutputView>,
     operations: Vec<OperationLine>,
+    backups: Vec<BackupLine>,
     events: Vec<EventLine>,
     last_event: u64,
     lines: Vec<LogLine>,
@@ -95,6 +97,8 @@ struct Endpoint {
     name: String,
     role: String,
     url: String,
+    /// A client's command line, where the product gives one.
+    line: String,
     /// Whether a browser can follow it; anything else, `javascript:` above all, is shown as text.
     is_link: bool,
 }
@@ -103,11 +107,22 @@ struct Endpoint {
 struct OperationLine {
     id: String,
     kind: String,
+    /// What asked for it, where that was no user.
+    cause: String,
     status: Chip,
     created: Moment,
     took: String,
     step: String,
     error: String,
+}
+
+#[derive(Debug, Serialize)]
+struct BackupLine {
+    id: String,
+    label: String,
+    size: String,
+    cause: String,
+    at: Moment,
 }
 
 #[derive(Debug, Serialize)]
@@ -129,15 +144,20 @@ pub(crate) async fn load(state: &State, principal: &Principal, dn: &ClusterDn) -
     let of = |what: &str| format!("{path}/{what}");
     let (nodes_path, services_path) = (of("nodes"), of("services"));
     let (endpoints_path, operations_path) = (of("endpoints"), of("operations"));
+    let backups_path = of("backups?limit=10");
     let explained = async {
-        let waits = matches!(cluster.status, ClusterStatus::Registered | ClusterStatus::Scheduling);
-        if waits { source::get::<Explanation>(framework, principal, &explain_path).await.ok() } else { None }
+        if cluster.status.is_launching() {
+            source::get::<Explanation>(framework, principal, &explain_path).await.ok()
+        } else {
+            None
+        }
     };
-    let (nodes, services, endpoints, operations, events, log, explanation) = futures_util::join!(
+    let (nodes, services, endpoints, operations, backups, events, log, explanation) = futures_util::join!(
         source::get::<NodeList>(registry, principal, &nodes_path),
         source::get::<ServiceList>(registry, principal, &services_path),
         source::get::<EndpointList>(registry, principal, &endpoints_path),
         source::get::<OperationList>(registry, principal, &operations_path),
+        source::get::<BackupList>(registry, principal, &backups_path),
         source::last_events(state, principal, &path),
         source::get::<LogPage>(orchestrator, principal, &log_path),
         explained,
@@ -153,6 +173,7 @@ pub(crate) async fn load(state: &State, principal: &Principal, dn: &ClusterDn) -
         services: services.map_err(&mut or_notice).map(|list| list.services).unwrap_or_default(),
         endpoints: endpoints.map_err(&mut or_notice).ok(),
         operations: operations.map_err(&mut or_notice).map(|list| list.operations).unwrap_or_default(),
+        backups: backups.map_err(&mut or_notice).map(|list| list.backups).unwrap_or_default(),
         events: events.map_err(&mut or_notice).unwrap_or_default(),
         lines: log.map_err(&mut or_notice).map(|page| page.lines).unwrap_or_default(),
         explanation,
@@ -166,6 +187,7 @@ struct Parts {
     services: Vec<ServiceView>,
     endpoints: Option<EndpointList>,
     operations: Vec<OperationView>,
+    backups: Vec<BackupView>,
     events: Vec<EventView>,
     lines: Vec<LogLine>,
     explanation: Option<Explanation>,
@@ -214,10 +236,12 @@ fn page(
                 name: endpoint.name,
                 role: endpoint.role,
                 url: endpoint.url,
+                line: endpoint.line.unwrap_or_default(),
             })
             .collect(),
         outputs,
         operations: parts.operations.into_iter().take(20).map(|operation| operation_line(operation, now)).collect(),
+        backups: parts.backups.into_iter().map(|backup| backup_line(backup, now)).collect(),
         last_event: parts.events.last().map_or(0, |event| event.sequence),
         events: parts
             .events
@@ -265,12 +289,27 @@ fn operation_line(operation: OperationView, now: Timestamp) -> OperationLine {
     });
     OperationLine {
         id: operation.id.to_string(),
-        kind: operation.kind.to_string(),
+        kind: [Some(operation.kind.to_string()), operation.action, operation.node.map(|node| node.to_string())]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" "),
+        cause: operation.cause.unwrap_or_default(),
         status: operation.status.into(),
         created: Moment::new(operation.created_at, now),
         took: duration(operation.ended_at.unwrap_or(now).millis_since(operation.created_at)),
         step: step.unwrap_or_default(),
         error: operation.error.unwrap_or_default(),
+    }
+}
+
+fn backup_line(backup: BackupView, now: Timestamp) -> BackupLine {
+    BackupLine {
+        id: backup.id.to_string(),
+        label: backup.label,
+        size: mebibytes(backup.size as f64 / 1_048_576.0),
+        cause: backup.cause,
+        at: Moment::new(backup.at, now),
     }
 }
 

@@ -102,7 +102,7 @@ fn advice(code: ProblemCode) -> &'static str {
             "GET …/nodes tells where the node stands. A node that is being placed or replaced answers again by itself; try again in a moment."
         }
         ProblemCode::ServiceUnavailable => {
-            "Try again after the time that `Retry-After` says. GET /ready tells which service is missing; an operator finds the cause in its log."
+            "Try again after the time that `Retry-After` says. GET /ready tells which service is missing, or that the catalog is still being loaded; an operator finds the cause in its log."
         }
         ProblemCode::Internal => {
             "Try again; if it stays, give the operator the request's `X-Request-Id`, by which the log tells the cause."
@@ -112,6 +112,25 @@ fn advice(code: ProblemCode) -> &'static str {
         }
         ProblemCode::WaitTimedOut => {
             "What was waited for has not happened yet and may still happen. Wait again, with a larger `timeout`, or look at the operation."
+        }
+        ProblemCode::UnknownAction => {
+            "GET the cluster's `actions` (or the product's) to see what its script can be asked for, and with which arguments."
+        }
+        ProblemCode::ClusterBusy => {
+            "Wait for the operation that the detail names, or end it with `DELETE /operations/{id}`, and ask again."
+        }
+        ProblemCode::UnknownBackup => "GET /backups lists those that you may use.",
+        ProblemCode::InvalidActions => {
+            "Mend what each entry of `errors` names at its pointer; docs/products.md shows the form."
+        }
+        ProblemCode::ContainerRightsMissing => {
+            "Each entry of `errors` names an option of `docker_opts` that reaches out of its container. An operator who trusts the product gives it the right: `bigdata product allow NAME VERSION RIGHT…`, or PUT …/container-rights. It counts from the next launch on."
+        }
+        ProblemCode::NoContainerEngine => {
+            "Install Podman or Docker on an agent's machine (`bigdata doctor` tells what is found there), or give the node a `command`. `GET /agents` shows which agents have one, as the attribute bigdata_containers."
+        }
+        ProblemCode::NotRetriable => {
+            "Only what a user asked of a ready cluster, and what failed or was cancelled, is begun again. The detail says what leads on instead."
         }
         ProblemCode::NotLeader => {
             "Ask again after the time that `Retry-After` says, or ask the replica that the detail names. The gateway finds the leader by itself."

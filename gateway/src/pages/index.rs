@@ -55,7 +55,7 @@ struct ProductLine {
     version: String,
     description: String,
     clusters: u64,
-    missing: Vec<String>,
+    lacking: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -149,11 +149,11 @@ pub(crate) async fn load(state: &State, principal: &Principal, shown: Shown) -> 
 
 fn product_line(product: ProductView) -> ProductLine {
     ProductLine {
+        lacking: product.lacking(),
         name: product.name.to_string(),
         version: product.version.to_string(),
         description: product.description,
         clusters: product.clusters,
-        missing: product.missing,
     }
 }
 

@@ -127,7 +127,7 @@ pub(crate) async fn answer(
         },
         Own::OpenApi => Ok(HttpResponse::Ok().content_type("application/json").body(docs::OPENAPI)),
         Own::Asset => assets::answer(part("file")),
-        Own::Health | Own::Ready | Own::Metrics | Own::Invariants | Own::Parked => {
+        Own::Health | Own::Ready | Own::Metrics | Own::Invariants | Own::Orphans | Own::Parked => {
             Err(ApiError::internal("this is no page"))
         }
     }

@@ -4,6 +4,7 @@ use crate::openapi::assert_described;
 use crate::platform::{Platform, nowhere};
 use crate::sample::{self, CLUSTER};
 use bigdata_common::api::explain::Explanation;
+use bigdata_common::api::orphan::OrphanList;
 use bigdata_common::status::ClusterStatus;
 use serde_json::{Value, json};
 
@@ -49,13 +50,25 @@ async fn a_service_that_does_not_answer_leaves_nothing_proved() {
     assert_eq!((status, &parked["services"]["registry"]), (200, &json!({"parked": []})));
     assert!(parked["services"]["framework"]["reason"].is_string(), "{parked}");
     assert_described("ParkedReport", &parked);
+    let (status, problem) = json_at(&platform, "/admin/orphans").await;
+    assert_eq!((status, &problem["code"]), (503, &json!("BD0025")), "{problem}");
+    platform.stop().await;
+}
+
+#[tokio::test]
+async fn what_belongs_to_no_cluster_is_listed_as_the_framework_tells_it() {
+    let platform = Platform::start().await;
+    let (status, told) = json_at(&platform, "/admin/orphans").await;
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(serde_json::from_value::<OrphanList>(told.clone()).unwrap(), sample::orphans());
+    assert_described("OrphanList", &told);
     platform.stop().await;
 }
 
 #[tokio::test]
 async fn only_administrators_are_told() {
     let platform = Platform::start().await;
-    for path in ["/admin/invariants", "/admin/parked"] {
+    for path in ["/admin/invariants", "/admin/orphans", "/admin/parked"] {
         let call = platform.get(&format!("{API}{path}")).bearer_auth(platform.token.expose());
         let answer = call.header("x-bigdata-user", "alice").header("x-bigdata-roles", "user,publisher").send().await;
         let problem: Value = answer.unwrap().json().await.unwrap();

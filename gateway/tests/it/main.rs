@@ -5,6 +5,7 @@
 mod admin;
 mod control;
 mod door;
+mod end;
 mod executor;
 mod openapi;
 mod pages;

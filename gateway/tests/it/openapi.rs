@@ -1,10 +1,12 @@
 //! The description of the API agrees with the types that the services answer with.
 
 use crate::sample;
+use bigdata_common::api::change::{ActionList, ActionView, ChangePlan, OperationAccepted, UpgradeRequest};
 use bigdata_common::api::cluster::{DryRun, Fit, Launched};
 use bigdata_common::api::problem::{Fault, Problem, ProblemCode};
 use bigdata_common::blueprint::Blueprint;
-use bigdata_common::internal::{ExecFrame, ExecRequest, NodeReport};
+use bigdata_common::container_options::ContainerRight;
+use bigdata_common::internal::{EXEC_LIMIT_MAX, ExecFrame, ExecRequest, NodeReport};
 use bigdata_common::status::{ClusterStatus, Health, NodeStatus, OperationKind, OperationStatus, Termination};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -41,6 +43,26 @@ fn answers_are_as_they_are_described() {
     assert_described("ServiceList", &sample::services());
     assert_described("EndpointList", &sample::endpoints());
     assert_described("OperationList", &sample::operations());
+    assert_described("BackupList", &sample::backups());
+    assert_described("UpgradeRequest", &UpgradeRequest { version: None, revision: Some(1), options: Map::new() });
+    let id = sample::operations().operations[0].id;
+    let (message, url) = ("success".to_owned(), format!("/bigdata/api/v1/operations/{id}"));
+    assert_described(
+        "OperationAccepted",
+        &OperationAccepted { message, operation: id, url, status: OperationStatus::Pending },
+    );
+    let changed = [("a".parse().unwrap(), vec!["/mem".to_owned()])].into();
+    let options = [("mem".to_owned(), [json!(1), json!(2)])].into();
+    assert_described("ChangePlan", &ChangePlan { changed, options, ..ChangePlan::default() });
+    let action = ActionView {
+        name: "switchover".parse().unwrap(),
+        description: "x".to_owned(),
+        users: true,
+        changes: true,
+        arguments: [("to".to_owned(), json!({"type": "string"}))].into(),
+        every_ms: Some(1),
+    };
+    assert_described("ActionList", &ActionList { actions: vec![action] });
     assert_described("EventList", &sample::events());
     assert_described("LogPage", &sample::log());
     assert_described("AgentList", &sample::agents());
@@ -50,6 +72,8 @@ fn answers_are_as_they_are_described() {
     assert_described("Problem", &Problem::new(ProblemCode::InvalidField, "x").with_errors(vec![fault]));
     let command = ExecRequest { command: vec!["id".to_owned()], stdin: Some(String::new()), timeout_ms: 1 };
     assert_described("ExecRequest", &command);
+    let longest = &document()["components"]["schemas"]["ExecRequest"]["properties"]["timeout_ms"]["maximum"];
+    assert_eq!(longest, &json!(u64::try_from(EXEC_LIMIT_MAX.as_millis()).unwrap()));
     for frame in [ExecFrame::Stdout(String::new()), ExecFrame::Exit(137), ExecFrame::Error("x".to_owned())] {
         assert_described("ExecFrame", &frame);
     }
@@ -81,6 +105,7 @@ fn every_word_of_a_status_is_described() {
         ("OperationKind", words(OperationKind::ALL, OperationKind::as_str)),
         ("OperationStatus", words(OperationStatus::ALL, OperationStatus::as_str)),
         ("Termination", words(Termination::ALL, Termination::as_str)),
+        ("ContainerRight", words(&ContainerRight::ALL, ContainerRight::as_str)),
     ] {
         assert_eq!(document["components"]["schemas"][name]["enum"], expected, "{name}");
     }

@@ -4,7 +4,7 @@ use crate::executor::Executor;
 use crate::upstream::Upstream;
 use bigdata_chassis::http::Upstreams;
 use bigdata_chassis::secret::Token;
-use bigdata_chassis::{Clock, Tasks};
+use bigdata_chassis::{Clock, Readiness, Tasks};
 use bigdata_gateway::{GatewayDeps, Settings, build};
 use reqwest::{Client, Method, RequestBuilder};
 use std::future::Future;
@@ -12,7 +12,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// The longest that any single step of a test may take.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+/// What needs no more than a moment takes less than this, also on a busy machine: less than the limits of the services.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 pub(crate) struct Platform {
     pub(crate) address: SocketAddr,
@@ -62,6 +64,17 @@ impl Platform {
         let executor = Executor::start(&self.tasks).await;
         self.upstream.grant(executor.grant());
         executor
+    }
+
+    /// What the gateway's process waits for.
+    pub(crate) fn readiness(&self) -> &Readiness {
+        self.tasks.readiness()
+    }
+
+    /// Ends the gateway in order; the platform's own upstream with it. True where nothing was cut.
+    pub(crate) fn end(&self) -> impl Future<Output = bool> + use<> {
+        let tasks = self.tasks.clone();
+        async move { tasks.shut_down(LIMIT).await }
     }
 
     pub(crate) async fn stop(self) {

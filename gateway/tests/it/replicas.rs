@@ -1,6 +1,6 @@
 //! Several replicas of a service behind one gateway: who is asked, and what is never sent twice.
 
-use crate::platform::{Platform, nowhere};
+use crate::platform::{LIMIT, Platform, SOON, nowhere};
 use crate::sample::CLUSTER;
 use actix_web::web;
 use bigdata_chassis::Tasks;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const API: &str = "/bigdata/api/v1";
@@ -97,7 +97,7 @@ async fn a_dead_replica_and_one_that_follows_are_passed_over_and_the_leader_is_r
     assert_eq!(page.status(), 200);
     assert!(follower.asked() <= 3, "the framework's leader is found once per thread at most: {}", follower.asked());
     platform.stop().await;
-    assert!(tasks.shut_down(Duration::from_secs(5)).await);
+    assert!(tasks.shut_down(LIMIT).await);
 }
 
 #[tokio::test]
@@ -116,9 +116,9 @@ async fn where_none_leads_or_none_answers_the_client_learns_that_soon() {
     assert_eq!(followers.each_ref().map(Replica::asked), [1, 1]);
     let away = platform.get(&format!("{API}/products")).send().await.unwrap();
     assert_eq!(code(away).await, "BD0025");
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
     platform.stop().await;
-    assert!(tasks.shut_down(Duration::from_secs(5)).await);
+    assert!(tasks.shut_down(LIMIT).await);
 }
 
 #[tokio::test]

@@ -1,14 +1,18 @@
 //! Answers of the services, with texts among them that a page must not take for its own.
 
+use bigdata_common::api::change::{BackupList, BackupView};
 use bigdata_common::api::cluster::{
     ClusterEntry, ClusterView, EndpointList, EndpointView, EventList, EventView, LogLine, LogPage, NodeList, NodeView,
     OutputView, PhaseView, ServiceList, ServiceView,
 };
 use bigdata_common::api::explain::{AgentList, AgentView, Capacity, Explanation, NodeExplanation, Refusal};
 use bigdata_common::api::operation::{OperationList, OperationView, StepView};
-use bigdata_common::api::product::{ProductList, ProductView};
+use bigdata_common::api::orphan::{Orphan, OrphanList};
+use bigdata_common::api::product::{ProductList, ProductRights, ProductView};
+use bigdata_common::container_options::ContainerRight;
+use bigdata_common::event::Connect;
 use bigdata_common::status::{ClusterStatus, Health, NodeStatus, OperationKind, OperationStatus, Termination};
-use bigdata_common::{ClusterDn, OperationId, Timestamp};
+use bigdata_common::{BackupId, ClusterDn, OperationId, Timestamp};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -93,6 +97,13 @@ pub(crate) fn products() -> ProductList {
         revision: "ab".to_owned(),
         missing: missing.iter().map(ToString::to_string).collect(),
         clusters,
+        container_rights: ProductRights {
+            needed: ContainerRight::ALL.into(),
+            given: [ContainerRight::HostMounts].into(),
+            by: Some("ops".parse().unwrap()),
+            at: Some(Timestamp::from_millis(START)),
+            lapsed_at: None,
+        },
     };
     let entries = vec![
         product("mysql", "8.0", HOSTILE, &[], 1),
@@ -121,6 +132,7 @@ pub(crate) fn nodes() -> NodeList {
             .unwrap_or_default(),
         observed_at: Some(at(300)),
         observed_age_s: None,
+        leaving: false,
         disks: Vec::new(),
         networks: Vec::new(),
     };
@@ -152,6 +164,11 @@ pub(crate) fn endpoints() -> EndpointList {
         name: name.to_owned(),
         role: role.to_owned(),
         url: url.to_owned(),
+        connect: (role == "writer").then(|| Connect {
+            command: vec!["mariadb".to_owned(), "--host=127.64.0.3".to_owned()],
+            env: [("MYSQL_PWD".to_owned(), "@{secret:password}".to_owned())].into(),
+        }),
+        line: (role == "writer").then(|| "MYSQL_PWD=… mariadb --host=127.64.0.3".to_owned()),
     };
     EndpointList {
         endpoints: vec![
@@ -174,6 +191,10 @@ pub(crate) fn operations() -> OperationList {
         message: None,
     };
     let launch = OperationView {
+        action: None,
+        node: None,
+        cause: None,
+        retry_of: None,
         id,
         kind: OperationKind::Launch,
         cluster: CLUSTER.parse().unwrap(),
@@ -185,7 +206,28 @@ pub(crate) fn operations() -> OperationList {
         deadline: None,
         url: format!("/bigdata/api/v1/operations/{id}"),
     };
-    OperationList { operations: vec![launch], next: None }
+    let failover = OperationView {
+        action: Some("node-lost".to_owned()),
+        cause: Some("node-lost: node1 failed".to_owned()),
+        retry_of: Some(id),
+        kind: OperationKind::Action,
+        ..launch.clone()
+    };
+    OperationList { operations: vec![failover, launch], next: None }
+}
+
+pub(crate) fn backups() -> BackupList {
+    let backup = BackupView {
+        id: BackupId("0193b5a0-5b7c-7c3e-9d3a-3a7b5f1e2d4d".parse().unwrap()),
+        cluster: CLUSTER.parse().unwrap(),
+        version: "8".parse().unwrap(),
+        label: "full".to_owned(),
+        size: 24 << 20,
+        sha256: "0".repeat(64),
+        at: at(60),
+        cause: "every 1d".to_owned(),
+    };
+    BackupList { backups: vec![backup], next: None }
 }
 
 pub(crate) fn events() -> EventList {
@@ -226,7 +268,7 @@ pub(crate) fn log() -> LogPage {
         stream: (*stream).to_owned(),
         line: (*line).to_owned(),
     };
-    LogPage { lines: lines.iter().enumerate().map(line).collect(), next: None }
+    LogPage { lines: lines.iter().enumerate().map(line).collect(), next: None, running: Some(true) }
 }
 
 pub(crate) fn agents() -> AgentList {
@@ -255,4 +297,15 @@ pub(crate) fn explanation() -> Explanation {
             refusals,
         }],
     }
+}
+
+pub(crate) fn orphans() -> OrphanList {
+    let orphan = |kind: &str, agent: Option<&str>| Orphan {
+        kind: kind.to_owned(),
+        id: format!("a-{kind}"),
+        agent: agent.map(str::to_owned),
+        host: agent.map(|agent| format!("{agent}.example")),
+        reason: "it carries no registry's label".to_owned(),
+    };
+    OrphanList { orphans: vec![orphan("task", None), orphan("volume", Some("a7"))] }
 }

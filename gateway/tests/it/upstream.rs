@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 /// Bytes of the large answer.
 pub(crate) const LARGE: usize = 32 * 1024 * 1024;
@@ -37,6 +37,9 @@ struct State {
     events: broadcast::Sender<String>,
     watchers: AtomicU64,
     lists: AtomicU64,
+    /// Requests to `/products/slow` that wait to be let go.
+    held: AtomicU64,
+    let_go: Notify,
 }
 
 impl Upstream {
@@ -48,6 +51,8 @@ impl Upstream {
             events: broadcast::channel(64).0,
             watchers: AtomicU64::new(0),
             lists: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            let_go: Notify::new(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let data = web::Data::from(Arc::clone(&state));
@@ -67,6 +72,16 @@ impl Upstream {
     /// How often the list of clusters was read.
     pub(crate) fn lists(&self) -> u64 {
         self.state.lists.load(Ordering::SeqCst)
+    }
+
+    /// How many requests to `/products/slow` have come.
+    pub(crate) fn held(&self) -> u64 {
+        self.state.held.load(Ordering::SeqCst)
+    }
+
+    /// Answers those that wait.
+    pub(crate) fn let_go(&self) {
+        self.state.let_go.notify_waiters();
     }
 
     /// How many streams of events are open.
@@ -100,6 +115,7 @@ fn routes(config: &mut web::ServiceConfig, state: &web::Data<State>) {
         .route(&of_cluster("/nodes"), web::get().to(|_: Caller| async { web::Json(sample::nodes()) }))
         .route(&of_cluster("/services"), web::get().to(|_: Caller| async { web::Json(sample::services()) }))
         .route(&of_cluster("/endpoints"), web::get().to(|_: Caller| async { web::Json(sample::endpoints()) }))
+        .route(&of_cluster("/backups"), web::get().to(|_: Caller| async { web::Json(sample::backups()) }))
         .route(&of_cluster("/operations"), web::get().to(|_: Caller| async { web::Json(sample::operations()) }))
         .route(&of_cluster("/events"), web::get().to(events))
         .route(&of_cluster("/logs"), web::get().to(|_: Caller| async { web::Json(sample::log()) }))
@@ -107,6 +123,7 @@ fn routes(config: &mut web::ServiceConfig, state: &web::Data<State>) {
         .route(&at("/explain/{id:.+}"), web::get().to(explain))
         .route(&of_cluster("/secrets"), web::get().to(secrets))
         .route("/internal/v1/invariants", web::get().to(invariants))
+        .route("/internal/v1/orphans", web::get().to(|_: Internal| async { web::Json(sample::orphans()) }))
         .route("/internal/v1/fit", web::post().to(fit))
         .route("/internal/v1/clusters/{id}/nodes/{node}/control", web::post().to(control));
 }
@@ -128,9 +145,14 @@ async fn echo(caller: Caller, request: HttpRequest, body: Bytes) -> HttpResponse
         }))
 }
 
-async fn slow(_: Caller) -> HttpResponse {
-    std::future::pending::<()>().await;
-    HttpResponse::Ok().finish()
+async fn slow(_: Caller, request: HttpRequest, state: web::Data<State>) -> HttpResponse {
+    if request.query_string().ends_with("timeout=0") {
+        return HttpResponse::Ok().insert_header(("x-bigdata-wait", "timeout")).json(json!({"slow": false}));
+    }
+    let let_go = state.let_go.notified();
+    state.held.fetch_add(1, Ordering::SeqCst);
+    let_go.await;
+    HttpResponse::Ok().json(json!({"slow": true}))
 }
 
 async fn large(_: Caller) -> HttpResponse {

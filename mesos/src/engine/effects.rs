@@ -60,6 +60,8 @@ pub(crate) struct VolumeLink {
     pub(crate) role: String,
     pub(crate) id: String,
     pub(crate) container_path: String,
+    /// Where the whole disk is mounted that the volume is.
+    pub(crate) root: Option<String>,
 }
 
 impl VolumeLink {
@@ -70,6 +72,7 @@ impl VolumeLink {
                 role: resource.reserved_role()?.to_owned(),
                 id: resource.persistence_id()?.to_owned(),
                 container_path: resource.container_path()?.to_owned(),
+                root: resource.mount_root().map(str::to_owned),
             })
         };
         resources.iter().filter_map(link).collect()
@@ -106,6 +109,7 @@ pub(crate) enum Output {
     CreateVolume {
         role: String,
         id: String,
+        root: Option<String>,
     },
     /// Remove the data, then say `VolumeRemoved`.
     RemoveVolume {

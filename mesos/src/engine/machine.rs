@@ -1,5 +1,7 @@
 //! What the machine has, as Mesos's agent finds it.
 
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::resources::Resources;
@@ -60,9 +62,35 @@ fn disk(path: &Path) -> Option<u64> {
     Some(stat.blocks() * stat.fragment_size() / MEBIBYTE)
 }
 
+/// The whole disk that is mounted here.
+///
+/// # Errors
+/// When nothing is: a folder of the system's own disk is none, and would be emptied like one.
+pub(crate) fn mounted_disk(path: &Path) -> io::Result<Resource> {
+    let path = path.canonicalize()?;
+    let above = path.parent().ok_or_else(|| io::Error::other("it is the system's own"))?;
+    if path.metadata()?.dev() == above.metadata()?.dev() {
+        return Err(io::Error::other("no disk is mounted there"));
+    }
+    let root = path.to_str().ok_or_else(|| io::Error::other("its path is no UTF-8"))?;
+    let mebibytes = disk(&path).ok_or_else(|| io::Error::other("its size is not to be had"))?;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53 MiB")]
+    let mebibytes = mebibytes as f64;
+    Ok(Resource::mounted_disk(root, mebibytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_no_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(mounted_disk(folder.path()).unwrap_err().to_string().contains("no disk is mounted"));
+        assert!(mounted_disk(Path::new("/")).is_err());
+        // Mounted wherever Linux runs.
+        assert_eq!(mounted_disk(Path::new("/proc")).unwrap().mount_root(), Some("/proc"));
+    }
 
     #[test]
     fn a_machine_has_something_of_everything() {

@@ -59,6 +59,8 @@ pub struct Settings {
     pub resources: Option<Vec<Resource>>,
     /// The ports to be offered where `resources` does not say: first and last of each range.
     pub ports: Vec<(u64, u64)>,
+    /// Where whole disks are mounted, which are offered each in one piece, beside `resources`.
+    pub mounted_disks: Vec<PathBuf>,
     /// For every executor, beside what its command says.
     pub executor_environment: Vec<(String, String)>,
     /// Principal and secret that schedulers and whoever asks for the state must give (HTTP Basic); `None` to ask for
@@ -80,6 +82,7 @@ impl Settings {
             attributes: Vec::new(),
             resources: None,
             ports: vec![machine::PORTS],
+            mounted_disks: Vec::new(),
             executor_environment: Vec::new(),
             credential: None,
             timing: Timing::default(),
@@ -135,6 +138,9 @@ pub enum EngineError {
     /// The work directory cannot be used.
     #[error("the work directory {0} cannot be used")]
     WorkDir(PathBuf, #[source] io::Error),
+    /// What was named is no whole disk.
+    #[error("{0} cannot be offered as a whole disk")]
+    Disk(PathBuf, #[source] io::Error),
     /// Another engine works there.
     #[error("another engine uses the work directory {0}")]
     InUse(PathBuf),

@@ -86,10 +86,14 @@ impl Shell {
             principal: settings.credential.as_ref().map(|(principal, _)| principal.clone()),
             timing: settings.timing,
         };
-        let given = match &settings.resources {
+        let mut given = match &settings.resources {
             Some(resources) => Resources::from(&resources[..]),
             None => machine::resources(&work_dir, &settings.ports),
         };
+        for path in &settings.mounted_disks {
+            let disk = machine::mounted_disk(path);
+            given.add(&disk.map_err(|error| EngineError::Disk(path.clone(), error))?);
+        }
         let agent_id = config.agent_id.clone();
         let launcher = Launcher::new(settings, files.clone(), address, agent_id.clone());
         let began = Instant::now();
@@ -265,8 +269,8 @@ impl Shell {
             Output::Kill(process) => {
                 tokio::task::spawn_blocking(move || process::kill_session(&process));
             }
-            Output::CreateVolume { role, id } => {
-                if let Err(error) = self.files.create_volume(&role, &id) {
+            Output::CreateVolume { role, id, root } => {
+                if let Err(error) = self.files.create_volume(&role, &id, root.as_deref()) {
                     tracing::error!(role, id, %error, "a volume cannot be made yet; its first task makes it");
                 }
             }

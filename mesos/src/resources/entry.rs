@@ -1,8 +1,10 @@
 //! One resource: builders, questions, and arithmetic with another one of the same kind.
 
+use std::borrow::Cow;
+
 use crate::v1::{
-    AllocationInfo, DiskInfo, Labels, Persistence, Ranges, ReservationInfo, ReservationType, Resource, Scalar, Set,
-    ValueType, Volume, VolumeMode,
+    AllocationInfo, DiskInfo, DiskRoot, DiskSource, Labels, Persistence, Ranges, ReservationInfo, ReservationType,
+    Resource, Scalar, Set, ValueType, Volume, VolumeMode,
 };
 
 /// The role of resources that nobody has reserved.
@@ -94,8 +96,24 @@ impl Resource {
     #[must_use]
     pub fn not_persistent(mut self) -> Self {
         let source = self.disk.take().and_then(|disk| disk.source);
-        self.disk = source.map(|source| DiskInfo { source: Some(source), ..DiskInfo::default() });
+        self.disk = source.map(|source| Box::new(DiskInfo { source: Some(source), ..DiskInfo::default() }));
         self
+    }
+
+    /// A whole disk, mounted there: it is offered and taken as one piece.
+    #[must_use]
+    pub fn mounted_disk(root: &str, mebibytes: f64) -> Self {
+        let mount = Some(DiskRoot { root: Some(root.to_owned()) });
+        let source = DiskSource { r#type: DiskSource::MOUNT, mount, ..DiskSource::default() };
+        let disk = Some(Box::new(DiskInfo { source: Some(source), ..DiskInfo::default() }));
+        Self { disk, ..Self::scalar("disk", mebibytes) }
+    }
+
+    /// Where the whole disk is mounted that this is.
+    #[must_use]
+    pub fn mount_root(&self) -> Option<&str> {
+        let source = self.disk.as_ref()?.source.as_ref().filter(|source| source.r#type == DiskSource::MOUNT)?;
+        source.mount.as_ref()?.root.as_deref()
     }
 
     /// The role that the resource is reserved for.
@@ -159,10 +177,19 @@ impl Resource {
             resource.reservations.push(ReservationInfo {
                 r#type: Some(r#type as i32),
                 role: Some(role),
-                ..reservation.unwrap_or_default()
+                ..reservation.map(|reservation| *reservation).unwrap_or_default()
             });
         }
         resource
+    }
+
+    /// The same as [`Resource::refined`], without a copy where it has that form.
+    pub(super) fn in_new_form(&self) -> Cow<'_, Self> {
+        if self.is_in_new_form() { Cow::Borrowed(self) } else { Cow::Owned(self.refined()) }
+    }
+
+    pub(super) fn is_in_new_form(&self) -> bool {
+        self.role.is_none() && self.reservation.is_none()
     }
 
     /// In the form that frameworks without `RESERVATION_REFINEMENT` know; `None` if it cannot be said in it.
@@ -177,7 +204,7 @@ impl Resource {
         };
         self.role = reservation.role.take();
         if reservation.r#type.take() == Some(ReservationType::Dynamic as i32) {
-            self.reservation = Some(reservation);
+            self.reservation = Some(Box::new(reservation));
         }
         Some(self)
     }
@@ -251,7 +278,9 @@ impl Resource {
     pub(super) fn is_void(&self) -> bool {
         match self.r#type() {
             ValueType::Scalar => thousandths(self.amount()) <= 0,
-            ValueType::Ranges => self.range_values().range.is_empty(),
+            ValueType::Ranges => {
+                self.ranges.as_ref().is_none_or(|ranges| ranges.range.iter().all(|range| range.begin > range.end))
+            }
             ValueType::Set => self.items().is_empty(),
             ValueType::Text => true,
         }

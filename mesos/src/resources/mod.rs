@@ -8,6 +8,7 @@ mod ranges;
 mod text;
 
 use crate::v1::{Ranges, Resource, ValueType};
+use std::borrow::Cow;
 
 /// A bag of resources, with at most one entry per kind. Unit of `mem` and `disk`: MiB.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,7 +50,10 @@ impl Resources {
 
     /// Adds one resource.
     pub fn add(&mut self, resource: &Resource) {
-        let resource = resource.refined();
+        self.put(resource.in_new_form());
+    }
+
+    fn put(&mut self, resource: Cow<'_, Resource>) {
         if resource.is_void() {
             return;
         }
@@ -57,7 +61,7 @@ impl Resources {
         let mut entries = self.entries.iter_mut();
         match entries.find(|entry| mergeable && entry.same_kind(&resource)) {
             Some(entry) => entry.grow(&resource),
-            None => self.entries.push(resource),
+            None => self.entries.push(resource.into_owned()),
         }
     }
 
@@ -86,7 +90,7 @@ impl Resources {
     /// Takes away what there is of `resources`, and ignores what is missing.
     pub fn subtract_present<'r>(&mut self, resources: impl IntoIterator<Item = &'r Resource>) {
         for resource in resources {
-            let resource = resource.refined();
+            let resource = resource.in_new_form();
             let mut entries = self.entries.iter_mut();
             if let Some(entry) = entries.find(|entry| entry.same_kind(&resource)) {
                 entry.shrink(&resource);
@@ -102,7 +106,7 @@ impl Resources {
     }
 
     fn take(&mut self, resource: &Resource) -> bool {
-        let resource = resource.refined();
+        let resource = resource.in_new_form();
         if resource.is_void() {
             return true;
         }
@@ -185,9 +189,24 @@ impl FromIterator<Resource> for Resources {
     fn from_iter<I: IntoIterator<Item = Resource>>(resources: I) -> Self {
         let mut sum = Resources::new();
         for resource in resources {
-            sum.add(&resource);
+            sum.put(if resource.is_in_new_form() { Cow::Owned(resource) } else { Cow::Owned(resource.refined()) });
         }
         sum
+    }
+}
+
+impl From<Vec<Resource>> for Resources {
+    /// The sum of what an offer carries, which seldom has two entries of a kind: then they stay where they are.
+    fn from(resources: Vec<Resource>) -> Self {
+        let is_alone = |(index, resource): (usize, &Resource)| {
+            let is_sum = || !resources[..index].iter().any(|other| other.same_kind(resource));
+            resource.is_in_new_form() && !resource.is_void() && (resource.is_persistent_volume() || is_sum())
+        };
+        if resources.iter().enumerate().all(is_alone) {
+            Resources { entries: resources }
+        } else {
+            resources.into_iter().collect()
+        }
     }
 }
 

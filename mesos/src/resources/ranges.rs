@@ -62,7 +62,8 @@ impl Ranges {
     /// Whether every number of `other` is here too.
     #[must_use]
     pub fn includes(&self, other: &Ranges) -> bool {
-        other.difference(self).range.is_empty()
+        let in_one = |range: &Range| self.range.iter().any(|own| own.begin <= range.begin && range.end <= own.end);
+        other.range.iter().all(in_one) || other.difference(self).range.is_empty()
     }
 
     /// How many numbers there are.

@@ -85,6 +85,20 @@ fn a_volume_is_taken_whole_or_not_at_all() {
 }
 
 #[test]
+fn what_an_offer_carries_becomes_the_same_sum_however_it_is_written() {
+    let disk = reserved(Resource::scalar("disk", 64.0), "bigdata");
+    let alone = vec![Resource::scalar("cpus", 2.0), disk.clone(), disk.clone().persistent("a", None, "data")];
+    let mut twice = alone.clone();
+    twice.extend([Resource::scalar("cpus", 1.0), disk.clone().persistent("a", None, "data")]);
+    let older = vec![disk.older().unwrap(), Resource::scalar("mem", 0.0), Resource::ports([(5, 6)])];
+    for offered in [alone, twice, older] {
+        let sum: Resources = offered.iter().collect();
+        assert_eq!(offered.iter().cloned().collect::<Resources>(), sum);
+        assert_eq!(Resources::from(offered), sum);
+    }
+}
+
+#[test]
 fn what_is_present_is_taken_and_what_is_missing_ignored() {
     let mut sum: Resources = [Resource::scalar("cpus", 2.0)].iter().collect();
     sum.subtract_present(&[Resource::scalar("cpus", 5.0), Resource::scalar("gpus", 1.0)]);

@@ -26,8 +26,8 @@ pub use offer::{
     Filters, InverseOffer, Offer, Operation, OperationState, OperationStatus, OperationType, Unavailability,
 };
 pub use resource::{
-    AllocationInfo, Attribute, DiskInfo, DiskSource, Label, Labels, Persistence, Range, Ranges, ReservationInfo,
-    ReservationType, Resource, Scalar, Set, Text, ValueType, Volume, VolumeMode,
+    AllocationInfo, Attribute, DiskInfo, DiskRoot, DiskSource, Label, Labels, Persistence, Range, Ranges,
+    ReservationInfo, ReservationType, Resource, Scalar, Set, Text, ValueType, Volume, VolumeMode,
 };
 pub use task::{Reason, Source, TaskInfo, TaskResourceLimitation, TaskState, TaskStatus};
 

@@ -63,7 +63,7 @@ pub struct Attribute {
     pub text: Option<Text>,
 }
 
-/// An amount of something on an agent.
+/// An amount of something on an agent. Offers carry tens of thousands: what few have lies apart.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Resource {
     #[prost(message, optional, tag = "12")]
@@ -84,13 +84,13 @@ pub struct Resource {
     #[prost(message, optional, tag = "11")]
     pub allocation_info: Option<AllocationInfo>,
     /// Goes with `role`.
-    #[prost(message, optional, tag = "8")]
-    pub reservation: Option<ReservationInfo>,
+    #[prost(message, optional, boxed, tag = "8")]
+    pub reservation: Option<Box<ReservationInfo>>,
     /// From the outermost reservation to the innermost; none is unreserved.
     #[prost(message, repeated, tag = "13")]
     pub reservations: Vec<ReservationInfo>,
-    #[prost(message, optional, tag = "7")]
-    pub disk: Option<DiskInfo>,
+    #[prost(message, optional, boxed, tag = "7")]
+    pub disk: Option<Box<DiskInfo>>,
     #[prost(message, optional, tag = "9")]
     pub revocable: Option<Revocable>,
     #[prost(message, optional, tag = "10")]
@@ -170,6 +170,11 @@ pub struct DiskSource {
     pub metadata: Option<Labels>,
     #[prost(string, optional, tag = "6")]
     pub profile: Option<String>,
+}
+
+impl DiskSource {
+    /// The type of a whole disk.
+    pub const MOUNT: i32 = 2;
 }
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]

@@ -8,5 +8,7 @@ mod client_only;
 mod conformance;
 mod engine_only;
 mod executors_only;
+mod mesos_only;
 mod support;
+mod whole_disks;
 mod zookeeper;

@@ -51,7 +51,7 @@ impl ZooKeeper {
 
     /// Has ZooKeeper's own command line do these, once it answers.
     fn commands(&self, commands: &[String]) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let mut client = Command::new(format!("{PROGRAMS}/zkCli.sh"))
                 .args(["-server", &self.address.to_string()])

@@ -1,6 +1,6 @@
 //! Following a log: lines as they are stored.
 
-use crate::store::{Store, StoreError};
+use crate::store::{LogOf, Store, StoreError};
 use bigdata_common::ClusterId;
 use bigdata_common::api::cluster::LogLine;
 use std::collections::HashMap;
@@ -38,16 +38,16 @@ impl Signals {
 /// A place in a log that is followed.
 pub(crate) struct Follower {
     store: Store,
-    cluster: ClusterId,
+    log: LogOf,
     after: u64,
     signal: watch::Receiver<u64>,
 }
 
 impl Follower {
     /// Begins after the sequence `after`.
-    pub(crate) fn new(store: Store, signals: &Signals, cluster: ClusterId, after: u64) -> Self {
-        let signal = signals.watch(&cluster);
-        Self { store, cluster, after, signal }
+    pub(crate) fn new(store: Store, signals: &Signals, log: LogOf, after: u64) -> Self {
+        let signal = signals.watch(log.cluster());
+        Self { store, log, after, signal }
     }
 
     /// The next lines in order; none where `patience` has passed without any.
@@ -56,7 +56,7 @@ impl Follower {
         loop {
             // Marked first: a line that is stored after the read below is signalled anew.
             self.signal.mark_unchanged();
-            let lines = self.store.lines_after(&self.cluster, self.after, BATCH).await?;
+            let lines = self.store.lines_after(&self.log, self.after, BATCH).await?;
             if let Some(last) = lines.last() {
                 self.after = last.sequence;
                 return Ok(lines);

@@ -1,7 +1,7 @@
-//! The clusters' logs as clients read them: pages, text, and a stream that follows.
+//! The clusters' and operations' logs as clients read them: pages, text, and a stream that follows.
 
 mod follow;
 mod routes;
 
 pub(crate) use follow::Signals;
-pub(crate) use routes::show;
+pub(crate) use routes::{show, show_operation};

@@ -2,26 +2,25 @@
 
 use super::frames::Frames;
 use super::own::refused;
-use super::wire::{Answer, BodyError};
-use super::{Reach, over};
+use super::wire::Answer;
+use super::{Reach, over, while_held};
 use crate::registry::owner;
-use crate::run::Hold;
 use bigdata_chassis::http::ApiError;
-use bigdata_common::Name;
 use bigdata_common::api::PREFIX;
-use bigdata_common::internal::{ExecRequest, RUN_ATTEMPT_HEADER};
-use bytes::Bytes;
-use futures_util::StreamExt;
-use http_body_util::{BodyExt, BodyStream, StreamBody};
-use hyper::body::{Body, Frame, Incoming};
+use bigdata_common::internal::{EXEC_LIMIT_MAX, ExecRequest, RUN_ATTEMPT_HEADER};
+use bigdata_common::{Name, frames};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
 use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use hyper::{Method, Request, Response};
 use std::time::Duration;
 
-/// The longest call: an exec of an hour, and a little.
-const CALL_LIMIT: Duration = Duration::from_secs(3700);
 /// How much longer than its command an exec may take.
 const EXEC_MARGIN: Duration = Duration::from_secs(30);
+/// The longest call: the longest exec, and a little.
+const CALL_LIMIT: Duration = EXEC_LIMIT_MAX.saturating_add(EXEC_MARGIN);
+/// The longest call that is no exec: a file on its way.
+const FILE_LIMIT: Duration = Duration::from_hours(1);
 /// An exec up to this size is read for its time limit, in bytes; a longer one has the longest.
 const EXEC_READ_MAX: u64 = 1 << 20;
 
@@ -59,8 +58,9 @@ pub(super) async fn node(
         }
     }
     let is_exec = what == "exec";
-    let mut limit = CALL_LIMIT;
-    if is_exec && body.size_hint().upper().is_some_and(|size| size <= EXEC_READ_MAX) {
+    let is_framed = parts.headers.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes() == frames::MEDIA_TYPE.as_bytes());
+    let mut limit = if is_exec { CALL_LIMIT } else { FILE_LIMIT };
+    if is_exec && !is_framed && body.size_hint().upper().is_some_and(|size| size <= EXEC_READ_MAX) {
         let body = body.collect().await.map_err(unreadable)?.to_bytes();
         limit = exec_limit(&body);
         call = call.body(body);
@@ -73,7 +73,7 @@ pub(super) async fn node(
     let (parts, body) = Response::<reqwest::Body>::from(answered).into_parts();
     let body = while_held(body, reach.hold.clone());
     let body = match is_exec && parts.status.is_success() {
-        true => Frames::new(body).into_body().boxed_unsync(),
+        true => Frames::new(body, is_framed).into_body().boxed_unsync(),
         false => body.boxed_unsync(),
     };
     let mut answer = Response::new(body);
@@ -100,18 +100,6 @@ fn exec_limit(body: &[u8]) -> Duration {
     asked.saturating_add(EXEC_MARGIN).min(CALL_LIMIT)
 }
 
-/// The body for as long as the claim is held: whoever lost it sends and gets no more of it.
-fn while_held<B>(body: B, hold: Hold) -> impl Body<Data = Bytes, Error = BodyError> + Send + 'static
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BodyError>,
-{
-    StreamBody::new(BodyStream::new(body).map(move |frame: Result<Frame<Bytes>, B::Error>| match hold.is_good() {
-        true => frame.map_err(Into::into),
-        false => Err("this attempt is over: another one has taken its place".into()),
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,7 +109,8 @@ mod tests {
         let seconds = |body: &str| exec_limit(body.as_bytes()).as_secs();
         assert_eq!(seconds(r#"{"command":["id"],"timeout_ms":5000}"#), 35);
         assert_eq!(seconds(r#"{"command":["id"]}"#), 330);
-        assert_eq!(seconds(r#"{"command":["id"],"timeout_ms":18446744073709551615}"#), 3700);
+        assert_eq!(seconds(r#"{"command":["id"],"timeout_ms":86400000}"#), 86430);
+        assert_eq!(seconds(r#"{"command":["id"],"timeout_ms":18446744073709551615}"#), 86430);
         assert_eq!(seconds("nonsense"), 30);
     }
 }

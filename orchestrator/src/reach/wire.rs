@@ -21,13 +21,18 @@ pub(super) type Answer = Response<UnsyncBoxBody<Bytes, BodyError>>;
 
 /// Reads a JSON body.
 pub(super) async fn json_body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, ApiError> {
+    bigdata_chassis::http::json::body(&bytes(request).await?)
+}
+
+/// Reads a body whole.
+pub(super) async fn bytes(request: Request<Incoming>) -> Result<Bytes, ApiError> {
     let body = Limited::new(request.into_body(), BODY_MAX).collect().await.map_err(|error| {
         ApiError::new(
             ProblemCode::BodyTooLarge,
             format!("the body cannot be read: {error}; at most {BODY_MAX} bytes are"),
         )
     })?;
-    bigdata_chassis::http::json::body(&body.to_bytes())
+    Ok(body.to_bytes())
 }
 
 /// 200 with JSON.
@@ -51,7 +56,8 @@ pub(super) fn problem(error: &ApiError) -> Answer {
     answer(status, "application/problem+json", serde_json::to_vec(problem).unwrap_or_default())
 }
 
-fn answer(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Answer {
+/// An answer of this status, media type and body.
+pub(super) fn answer(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync());
     *answer.status_mut() = status;
     if !kind.is_empty() {

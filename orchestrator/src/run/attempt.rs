@@ -3,22 +3,20 @@
 use super::child::Child;
 use super::command::Kind;
 use super::log::Log;
-use super::mask::Mask;
 use super::prepare::{Attempt, prepare};
 use super::verdict::{self, End};
 use super::watch::{Ended, Seen, Watch};
 use super::{Directory, Hold, Outcome, await_gone, group};
 use crate::document::document;
-use crate::reach::{self, Reach};
+use crate::reach::{self, Loopback, Reach, Tokens};
 use crate::registry::Material;
 use crate::service::Context;
 use crate::slots::Slot;
 use crate::store::{Claim, StoreError, StoredOutput, StoredRun};
 use bigdata_chassis::secret::Token;
 use bigdata_common::event::RunResult;
-use bigdata_sandbox::{Spec, size_in_words};
+use bigdata_sandbox::{Mask, Spec, size_in_words};
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -146,9 +144,16 @@ impl Script<'_> {
 
     /// Runs the script with its socket; its directory goes when this returns.
     async fn watched(&self, slot: &Slot, time_left: Duration, mask: &Mask) -> io::Result<Outcome> {
-        let token = Token::random();
-        mask.add(token.expose());
+        let tokens = Tokens { own: Token::random(), keys: Token::random() };
+        mask.add(tokens.own.expose());
+        mask.add(tokens.keys.expose());
         let document = document(self.material, self.published);
+        let uid = self.context.script_uid_first.map(|first| first + slot.number());
+        // Without the network a script can open no connection to it.
+        let loopback = match self.material.specification.reach_network {
+            true => Some(Loopback::open(uid.unwrap_or_else(|| nix::unistd::geteuid().as_raw())).await?),
+            false => None,
+        };
         let attempt = Attempt {
             claim: self.claim,
             document: &document,
@@ -156,12 +161,17 @@ impl Script<'_> {
             reach_network: self.material.specification.reach_network,
             time_left,
             event: self.stored.event.as_deref(),
-            token: &token,
-            uid: self.context.script_uid_first.map(|first| first + slot.number()),
+            arguments: &self.stored.arguments,
+            tokens: &tokens,
+            loopback: loopback.as_ref(),
+            uid,
         };
         let (directory, spec) = prepare(self.context, &attempt)?;
-        let reach = Reach::new(self.context, self.claim, token, mask, self.log, self.hold);
-        let outcome = self.sandboxed(&directory, spec, reach, time_left, mask).await;
+        let reach = Reach::new(self.context, self.claim, tokens, mask, self.log, self.hold);
+        let doors = reach::serve(&directory, loopback, reach)?;
+        let outcome = self.sandboxed(&directory, spec, time_left, mask).await;
+        // They were served until here: with the attempt ends all that its tokens give.
+        drop(doors);
         directory.remove().await;
         outcome
     }
@@ -171,12 +181,9 @@ impl Script<'_> {
         &self,
         directory: &Directory,
         spec: Spec,
-        reach: Reach,
         time_left: Duration,
         mask: &Mask,
     ) -> io::Result<Outcome> {
-        // Served until this is dropped: with the attempt ends all that its token gives.
-        let _server = reach::serve(directory, Arc::new(reach))?;
         directory.hand_over()?;
 
         let child = Child::start(&spec, &self.context.settings.program)?;

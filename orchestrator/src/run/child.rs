@@ -1,9 +1,8 @@
 //! A script's process: started through the sandbox, read, and ended with its whole tree.
 
-use super::lines::{LineSplitter, shortened};
+use super::lines::{LastLine, LineSplitter, shortened};
 use super::log::Log;
-use super::mask::Mask;
-use bigdata_sandbox::{Event, Report, Request, Spec};
+use bigdata_sandbox::{Event, Mask, Report, Request, Spec};
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
@@ -103,7 +102,7 @@ impl Ending {
     }
 }
 
-/// Reads a script's output to its end into the log; the last line that is not blank.
+/// Reads a script's output to its end into the log; the last line that says something.
 pub(crate) async fn read(
     mut output: impl AsyncRead + Unpin,
     stream: &'static str,
@@ -113,7 +112,7 @@ pub(crate) async fn read(
 ) -> Option<String> {
     let mut splitter = LineSplitter::new(line_bytes + BEYOND_LIMIT);
     let mut piece = vec![0; PIECE];
-    let mut last_line = None;
+    let mut last_line = LastLine::default();
     loop {
         // An error is an end, too: nobody writes there any more.
         let count = output.read(&mut piece).await.unwrap_or(0);
@@ -123,15 +122,13 @@ pub(crate) async fn read(
         }
         let mut dropping = false;
         for line in lines {
-            let masked = mask.line(&line);
+            let masked = if line.is_cut { mask.cut_text(&line.text) } else { mask.text(&line.text) };
             let text = shortened(&masked, line_bytes);
-            if !text.trim().is_empty() {
-                last_line = Some(text.trim().to_owned());
-            }
+            last_line.see(text);
             dropping |= !log.script_line(stream, text.to_owned()).await;
         }
         if count == 0 {
-            return last_line;
+            return last_line.into_text();
         }
         if dropping {
             tokio::time::sleep(DROPPING_PAUSE).await;

@@ -57,6 +57,37 @@ impl LineSplitter {
     }
 }
 
+/// The last line that says something, of those that were seen.
+#[derive(Debug, Default)]
+pub(crate) struct LastLine(Option<String>);
+
+impl LastLine {
+    /// Up to this length a line is continued, in bytes.
+    const CONTINUED_MAX: usize = 500;
+    /// What Fabric writes after its reason.
+    const FAREWELL: &str = "Aborting.";
+
+    /// Sees one more. An indented one continues a line that ends in a colon, as in Fabric's warnings.
+    pub(crate) fn see(&mut self, text: &str) {
+        let line = text.trim();
+        match &mut self.0 {
+            _ if line.is_empty() => {}
+            Some(_) if line == Self::FAREWELL => {}
+            Some(last)
+                if last.ends_with(':') && last.len() < Self::CONTINUED_MAX && text.starts_with(char::is_whitespace) =>
+            {
+                *last = format!("{last} {line}");
+            }
+            last => *last = Some(line.to_owned()),
+        }
+    }
+
+    /// The line, without the blanks around it.
+    pub(crate) fn into_text(self) -> Option<String> {
+        self.0
+    }
+}
+
 /// The beginning of `text`, at most `limit` bytes of it.
 pub(crate) fn shortened(text: &str, limit: usize) -> &str {
     let mut end = text.len().min(limit);
@@ -99,6 +130,22 @@ mod tests {
     fn nothing_is_made_of_nothing() {
         assert_eq!(texts(5, &[]), []);
         assert_eq!(texts(5, &[b"\n"]), [(String::new(), false)]);
+    }
+
+    #[test]
+    fn the_last_line_that_says_something() {
+        for (lines, expected) in [
+            (&["one", "  two ", "", " "][..], Some("two")),
+            (&["", "Warning: Command(s) not found:", "    check", ""], Some("Warning: Command(s) not found: check")),
+            (&["Fatal error: no route", "", "Aborting."], Some("Fatal error: no route")),
+            (&["Aborting."], Some("Aborting.")),
+            (&["Error:", "not indented"], Some("not indented")),
+            (&[" "], None),
+        ] {
+            let mut last = LastLine::default();
+            lines.iter().for_each(|line| last.see(line));
+            assert_eq!(last.into_text().as_deref(), expected);
+        }
     }
 
     #[test]

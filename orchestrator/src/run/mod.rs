@@ -9,18 +9,17 @@ mod group;
 mod hold;
 mod lines;
 mod log;
-mod mask;
 mod prepare;
 mod removal;
 mod verdict;
 mod watch;
 
+pub(crate) use bigdata_sandbox::{MASK, Mask};
 pub(crate) use directory::{Directory, runs_length_max};
 pub(crate) use former::Owner;
 pub(crate) use group::remove_leftovers;
 pub(crate) use hold::Hold;
 pub(crate) use log::Log;
-pub(crate) use mask::{MASK, Mask};
 pub(crate) use removal::remove_all;
 
 use crate::service::Context;

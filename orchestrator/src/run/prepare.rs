@@ -4,10 +4,11 @@ use super::command::{Kind, SEARCH_PATH};
 use super::directory::{Directory, path_of};
 use super::group;
 use crate::document::Document;
+use crate::reach::{Loopback, Tokens, address_by_socket};
 use crate::service::Context;
 use crate::store::Claim;
-use bigdata_chassis::secret::Token;
 use bigdata_sandbox::{Filesystem, Identity, Network, Profile, Spec};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
@@ -19,9 +20,13 @@ pub(crate) struct Attempt<'a> {
     pub(crate) script: &'a str,
     pub(crate) reach_network: bool,
     pub(crate) time_left: Duration,
-    pub(crate) token: &'a Token,
+    pub(crate) tokens: &'a Tokens,
+    /// The script's port, where it has the network.
+    pub(crate) loopback: Option<&'a Loopback>,
     /// What the action is about, as JSON.
     pub(crate) event: Option<&'a str>,
+    /// An action's arguments, as JSON.
+    pub(crate) arguments: &'a str,
     /// The user that it runs as, where the service may choose.
     pub(crate) uid: Option<u32>,
 }
@@ -40,6 +45,11 @@ pub(crate) fn prepare(context: &Context, attempt: &Attempt<'_>) -> io::Result<(D
     spec.label = format!("run {} {}", document.dn, claim.run.action);
     spec.directory = directory.path().to_owned();
     let path = |path: std::path::PathBuf| path.display().to_string();
+    let keys_token = attempt.tokens.keys.expose();
+    let registry = match attempt.loopback {
+        Some(loopback) => loopback.address_of_keys(keys_token),
+        None => address_by_socket(&directory.socket(), keys_token),
+    };
     spec.environment = BTreeMap::from(
         [
             ("PATH", format!("{}:{SEARCH_PATH}", context.folders.bin.display())),
@@ -52,13 +62,21 @@ pub(crate) fn prepare(context: &Context, attempt: &Attempt<'_>) -> io::Result<(D
             ("BIGDATA_CLUSTER", path(cluster)),
             ("BIGDATA_RUN", claim.run.run.to_string()),
             ("BIGDATA_ATTEMPT", claim.run.attempt.to_string()),
+            ("BIGDATA_ARGUMENTS", attempt.arguments.to_owned()),
             ("BIGDATA_SOCKET", path(directory.socket())),
-            ("BIGDATA_TOKEN", attempt.token.expose().to_owned()),
+            ("BIGDATA_TOKEN", attempt.tokens.own.expose().to_owned()),
+            ("REGISTRY", registry),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );
     if let Some(event) = attempt.event {
         spec.environment.insert("BIGDATA_EVENT".to_owned(), event.to_owned());
+    }
+    if kind == Kind::Fabfile {
+        spec.environment.insert("INSTANCE".to_owned(), document.dn.to_string());
+        if let Some(value) = document.options.get("NOOP").and_then(noop) {
+            spec.environment.insert("NOOP".to_owned(), value);
+        }
     }
     spec.allow_read_write(directory.path());
     if let Filesystem::Only { executable, .. } = &mut spec.filesystem {
@@ -77,4 +95,29 @@ pub(crate) fn prepare(context: &Context, attempt: &Attempt<'_>) -> io::Result<(D
     // Without a group a limit on processes counts all of a user's: it can be had only where the script has a user of its own.
     spec.limits.processes = attempt.uid.map(|_| limits.processes);
     Ok((directory, spec))
+}
+
+/// The value of `NOOP` by the option of that name: a fabfile of the older system tries nothing out where it is set at all.
+fn noop(option: &Value) -> Option<String> {
+    match option {
+        Value::Null | Value::Bool(false) => None,
+        Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        other => Some(other.to_string()).filter(|text| text != "0"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn noop_is_set_where_it_is_asked_for() {
+        for unset in [json!(null), json!(false), json!(""), json!(0)] {
+            assert_eq!(noop(&unset), None, "{unset}");
+        }
+        for (option, value) in [(json!(true), "true"), (json!("1"), "1"), (json!(1), "1")] {
+            assert_eq!(noop(&option).as_deref(), Some(value));
+        }
+    }
 }

@@ -82,7 +82,7 @@ mod tests {
         let exited = |code| Ending::Exited { code };
         let missing =
             Ending::SetupFailed { what: "command not found: /x".into(), command_missing: true, not_executable: false };
-        let fab = Some("Command(s) not found: check");
+        let fab = Some("Warning: Command(s) not found: check");
         let cases = [
             (exited(0), true, Some("noise"), RunResult::Succeeded {}),
             (exited(1), true, Some("boom"), failed("exited with code 1: boom")),

@@ -3,9 +3,8 @@
 use super::Hold;
 use super::child::{self, Child};
 use super::log::Log;
-use super::mask::Mask;
 use crate::service::Context;
-use bigdata_sandbox::{Report, disk_usage};
+use bigdata_sandbox::{Mask, Report, disk_usage};
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};

@@ -1,4 +1,4 @@
-//! Which replica drives a cluster.
+//! Which replica drives a run: the main one of a cluster by a claim on the cluster, each one beside it by its own.
 //!
 //! A claim is known by its owner's text, which is made anew for each: whoever presents another one is fenced off. Its time
 //! is the database's on Postgres, so that replicas whose clocks differ agree on when it lapses.
@@ -7,12 +7,17 @@ use super::{Claim, Store, StoreError, as_i64};
 use bigdata_chassis::{Tx, on_db, on_tx};
 use bigdata_common::{ClusterId, RunId};
 
+/// The claim that a row of `runs` needs, as an SQL expression.
+pub(super) const KEY_OF_RUN: &str = "CASE runs.side WHEN 0 THEN runs.cluster ELSE runs.run_id END";
+
 /// What the database says the time is, in milliseconds.
 const POSTGRES_NOW: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT";
 
-/// A claim on a cluster.
+/// A claim.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(crate) struct Lease {
+    /// What is claimed: see [`Claim::key`].
+    pub(crate) claim_key: String,
     /// The run that is driven.
     pub(crate) run_id: String,
     /// Who drives it; empty: nobody.
@@ -37,13 +42,14 @@ impl Store {
         }
     }
 
-    /// The claim on a cluster, good or not.
-    pub(crate) async fn lease(&self, cluster: &ClusterId) -> Result<Option<Lease>, StoreError> {
+    /// The claims on a cluster and on the runs beside its main one, good or not.
+    pub(crate) async fn leases(&self, cluster: &ClusterId) -> Result<Vec<Lease>, StoreError> {
         let now = self.lease_now();
         Ok(on_db!(self.db, pool => sqlx::query_as(sqlx::AssertSqlSafe(
-                format!("SELECT run_id, owner, until_ms < {now} AS lapsed FROM leases WHERE cluster = $1")))
+                format!("SELECT claim_key, run_id, owner, until_ms < {now} AS lapsed FROM leases WHERE claim_key = $1 \
+                 OR claim_key IN (SELECT run_id FROM runs WHERE cluster = $1 AND side = 1 AND state <> 'ended')")))
             .bind(cluster.to_string())
-            .fetch_optional(pool)
+            .fetch_all(pool)
             .await)?)
     }
 
@@ -54,7 +60,7 @@ impl Store {
         let rows: Vec<(String, String, bool)> = on_db!(self.db, pool => sqlx::query_as(sqlx::AssertSqlSafe(format!(
                 "SELECT DISTINCT runs.cluster, COALESCE(leases.owner, ''), \
                  COALESCE(leases.owner <> '' AND leases.until_ms >= {now}, FALSE) \
-                 FROM runs LEFT JOIN leases ON leases.cluster = runs.cluster WHERE runs.state <> 'ended'")))
+                 FROM runs LEFT JOIN leases ON leases.claim_key = {KEY_OF_RUN} WHERE runs.state <> 'ended'")))
             .fetch_all(pool)
             .await)?;
         let read = |(cluster, owner, good): (String, String, bool)| match cluster.parse() {
@@ -64,10 +70,10 @@ impl Store {
         rows.into_iter().map(read).collect()
     }
 
-    /// Claims a cluster for a run. False where another claim is good; `gone` is an owner that is known to have died.
+    /// Claims a cluster, or a run beside its main one, for the run. False where another claim is good; `gone` is an owner that is known to have died.
     pub(crate) async fn claim(
         &self,
-        cluster: &ClusterId,
+        key: &str,
         run: RunId,
         owner: &str,
         lease_ms: u64,
@@ -76,11 +82,11 @@ impl Store {
         let now = self.lease_now();
         let mut tx = self.db.begin().await?;
         let claimed = on_tx!(tx, connection => sqlx::query(sqlx::AssertSqlSafe(format!(
-                "INSERT INTO leases (cluster, run_id, owner, until_ms) VALUES ($1, $2, $3, {now} + $4) \
-                 ON CONFLICT (cluster) DO UPDATE SET run_id = excluded.run_id, owner = excluded.owner, \
+                "INSERT INTO leases (claim_key, run_id, owner, until_ms) VALUES ($1, $2, $3, {now} + $4) \
+                 ON CONFLICT (claim_key) DO UPDATE SET run_id = excluded.run_id, owner = excluded.owner, \
                  until_ms = excluded.until_ms \
                  WHERE leases.owner = '' OR leases.owner = $5 OR leases.until_ms < {now}")))
-            .bind(cluster.to_string())
+            .bind(key)
             .bind(run.to_string())
             .bind(owner)
             .bind(as_i64(lease_ms))
@@ -97,9 +103,9 @@ impl Store {
         let now = self.lease_now();
         let mut tx = self.db.begin().await?;
         let cancel_wanted: Option<i64> = on_tx!(tx, connection => sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-                "UPDATE leases SET until_ms = {now} + $4 WHERE cluster = $1 AND run_id = $2 AND owner = $3 \
+                "UPDATE leases SET until_ms = {now} + $4 WHERE claim_key = $1 AND run_id = $2 AND owner = $3 \
                  RETURNING (SELECT cancel_wanted FROM runs WHERE runs.run_id = leases.run_id)")))
-            .bind(claim.cluster.to_string())
+            .bind(claim.key())
             .bind(claim.run.run.to_string())
             .bind(claim.owner.as_str())
             .bind(as_i64(lease_ms))
@@ -113,8 +119,8 @@ impl Store {
     pub(crate) async fn release(&self, claim: &Claim) -> Result<(), StoreError> {
         let mut tx = self.db.begin().await?;
         on_tx!(tx, connection => sqlx::query(
-                "UPDATE leases SET owner = '', until_ms = 0 WHERE cluster = $1 AND run_id = $2 AND owner = $3")
-            .bind(claim.cluster.to_string())
+                "UPDATE leases SET owner = '', until_ms = 0 WHERE claim_key = $1 AND run_id = $2 AND owner = $3")
+            .bind(claim.key())
             .bind(claim.run.run.to_string())
             .bind(claim.owner.as_str())
             .execute(connection)
@@ -126,8 +132,8 @@ impl Store {
     /// Whether the attempt is still its cluster's current one.
     pub(crate) async fn is_current(&self, claim: &Claim) -> Result<bool, StoreError> {
         let held: i64 = on_db!(self.db, pool => sqlx::query_scalar(
-                "SELECT COUNT(*) FROM leases WHERE cluster = $1 AND run_id = $2 AND owner = $3")
-            .bind(claim.cluster.to_string())
+                "SELECT COUNT(*) FROM leases WHERE claim_key = $1 AND run_id = $2 AND owner = $3")
+            .bind(claim.key())
             .bind(claim.run.run.to_string())
             .bind(claim.owner.as_str())
             .fetch_one(pool)
@@ -140,13 +146,20 @@ impl Store {
         // SQLite has one writer at a time anyway.
         let lock = if tx.is_postgres() { "FOR UPDATE" } else { "" };
         let held: Option<String> = on_tx!(tx, connection => sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
-                "SELECT owner FROM leases WHERE cluster = $1 AND run_id = $2 AND owner = $3 {lock}")))
-            .bind(claim.cluster.to_string())
+                "SELECT owner FROM leases WHERE claim_key = $1 AND run_id = $2 AND owner = $3 {lock}")))
+            .bind(claim.key())
             .bind(claim.run.run.to_string())
             .bind(claim.owner.as_str())
             .fetch_optional(connection)
             .await)?;
         held.map(drop).ok_or(StoreError::Overtaken)
+    }
+
+    /// Refuses where the attempt is not the cluster's current one now.
+    pub(crate) async fn confirm(&self, claim: &Claim) -> Result<(), StoreError> {
+        let mut tx = self.db.begin().await?;
+        self.fence(&mut tx, claim).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Refuses to go on where the attempt is not the cluster's current one; until the transaction's end it stays so.

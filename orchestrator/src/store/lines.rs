@@ -3,7 +3,7 @@
 use super::{Claim, Store, StoreError, as_i64, storable};
 use bigdata_chassis::{on_db, on_tx};
 use bigdata_common::api::cluster::LogLine;
-use bigdata_common::{ClusterId, Timestamp};
+use bigdata_common::{ClusterId, OperationId, Timestamp};
 
 /// Lines written by one statement.
 const CHUNK: usize = 100;
@@ -15,6 +15,24 @@ pub(crate) struct NewLine {
     /// `stdout`, `stderr` or `platform`.
     pub(crate) stream: &'static str,
     pub(crate) line: String,
+}
+
+/// Whose lines are read.
+#[derive(Debug, Clone)]
+pub(crate) enum LogOf {
+    /// All of a cluster.
+    Cluster(ClusterId),
+    /// Those of an operation's runs.
+    Operation { operation: OperationId, cluster: ClusterId },
+}
+
+impl LogOf {
+    /// The cluster whose log holds them.
+    pub(crate) fn cluster(&self) -> &ClusterId {
+        match self {
+            Self::Cluster(cluster) | Self::Operation { cluster, .. } => cluster,
+        }
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -78,21 +96,44 @@ impl Store {
     }
 
     /// Lines after `after` in order, at most `limit`.
-    pub(crate) async fn lines_after(
-        &self,
-        cluster: &ClusterId,
-        after: u64,
-        limit: u32,
-    ) -> Result<Vec<LogLine>, StoreError> {
-        let rows: Vec<Row> = on_db!(self.db, pool => sqlx::query_as(
+    pub(crate) async fn lines_after(&self, of: &LogOf, after: u64, limit: u32) -> Result<Vec<LogLine>, StoreError> {
+        let (query, whose) = match of {
+            LogOf::Cluster(cluster) => (
                 "SELECT sequence, at_ms, action, stream, line FROM log_lines WHERE cluster = $1 AND sequence > $2 \
-                 ORDER BY sequence LIMIT $3")
-            .bind(cluster.to_string())
+                 ORDER BY sequence LIMIT $3",
+                cluster.to_string(),
+            ),
+            LogOf::Operation { operation, .. } => (
+                "SELECT sequence, at_ms, action, stream, line FROM log_lines WHERE sequence > $2 AND run_id IN \
+                 (SELECT run_id FROM runs WHERE operation = $1) ORDER BY sequence LIMIT $3",
+                operation.to_string(),
+            ),
+        };
+        let rows: Vec<Row> = on_db!(self.db, pool => sqlx::query_as(query)
+            .bind(whose)
             .bind(as_i64(after))
             .bind(i64::from(limit))
             .fetch_all(pool)
             .await)?;
         Ok(rows.into_iter().map(LogLine::from).collect())
+    }
+
+    /// The sequence after which the last `tail` lines stand; 0 where there are not more.
+    pub(crate) async fn before_tail(&self, of: &LogOf, tail: u64) -> Result<u64, StoreError> {
+        let operation = match of {
+            LogOf::Cluster(cluster) => {
+                return Ok(self.last_sequence(cluster).await?.unwrap_or(0).saturating_sub(tail));
+            }
+            LogOf::Operation { operation, .. } => operation.to_string(),
+        };
+        let sequence: Option<i64> = on_db!(self.db, pool => sqlx::query_scalar(
+                "SELECT sequence FROM log_lines WHERE run_id IN (SELECT run_id FROM runs WHERE operation = $1) \
+                 ORDER BY sequence DESC LIMIT 1 OFFSET $2")
+            .bind(operation)
+            .bind(as_i64(tail))
+            .fetch_optional(pool)
+            .await)?;
+        Ok(sequence.map_or(0, i64::unsigned_abs))
     }
 
     /// The last sequence of a cluster's log; None where it has none.

@@ -1,5 +1,6 @@
 //! The service's tables.
 
+mod backups;
 mod leases;
 mod lines;
 mod outputs;
@@ -10,9 +11,9 @@ mod tests;
 mod under_way;
 
 pub(crate) use leases::Lease;
-pub(crate) use lines::NewLine;
+pub(crate) use lines::{LogOf, NewLine};
 pub(crate) use outputs::{OUTPUTS_MAX, StoredOutput};
-pub(crate) use runs::{Claim, StoredRun, Supervisor};
+pub(crate) use runs::{Claim, StoredRun, Supervisor, key};
 pub(crate) use under_way::UnderWay;
 
 use bigdata_chassis::secret::{Vault, VaultError};

@@ -5,7 +5,7 @@ use bigdata_chassis::messaging::outbox;
 use bigdata_chassis::{Tx, on_db, on_tx};
 use bigdata_common::event::{Event, RunRef, RunResult};
 use bigdata_common::internal::{ClusterState, RunRequest};
-use bigdata_common::{ClusterId, RunId, Timestamp};
+use bigdata_common::{ClusterId, OperationId, RunId, Timestamp};
 use uuid::Uuid;
 
 /// A run as it is stored.
@@ -14,11 +14,15 @@ pub(crate) struct StoredRun {
     pub(crate) cluster: ClusterId,
     /// The cluster's revision that it is run by.
     pub(crate) revision: u32,
-    /// Run, operation, action, generation, and the last attempt (0: none yet).
+    /// Run, operation, action, step, generation, and the last attempt (0: none yet).
     pub(crate) run: RunRef,
+    /// Whether it changes nothing, and stands beside others.
+    pub(crate) is_side: bool,
     pub(crate) required: bool,
-    /// What the run is about, as JSON.
+    /// What the run is called because of, as JSON.
     pub(crate) event: Option<String>,
+    /// An action's arguments, as JSON.
+    pub(crate) arguments: String,
     pub(crate) deadline: Timestamp,
     pub(crate) created_at: Timestamp,
     /// How it ended; None: it has not.
@@ -42,7 +46,21 @@ pub(crate) struct Claim {
     pub(crate) cluster: ClusterId,
     pub(crate) revision: u32,
     pub(crate) run: RunRef,
+    /// Whether it is on the run alone: one beside its cluster's main run.
+    pub(crate) is_side: bool,
     pub(crate) owner: String,
+}
+
+impl Claim {
+    /// What is claimed: the cluster for its main run, the run where it stands beside that.
+    pub(crate) fn key(&self) -> String {
+        key(&self.cluster, self.run.run, self.is_side)
+    }
+}
+
+/// See [`Claim::key`].
+pub(crate) fn key(cluster: &ClusterId, run: RunId, is_side: bool) -> String {
+    if is_side { run.to_string() } else { cluster.to_string() }
 }
 
 #[derive(sqlx::FromRow)]
@@ -53,8 +71,11 @@ struct Row {
     operation: String,
     action: String,
     generation: i64,
+    step: i64,
+    side: i64,
     required: i64,
     event: String,
+    arguments: String,
     deadline_at_ms: i64,
     attempt: i64,
     result: String,
@@ -78,11 +99,14 @@ impl TryFrom<Row> for StoredRun {
                 run: row.run_id.parse().map_err(|error| unreadable(&error))?,
                 operation: row.operation.parse().map_err(|error| unreadable(&error))?,
                 action: row.action,
+                step: number(row.step)?,
                 generation: number(row.generation)?,
                 attempt: number(row.attempt)?,
             },
+            is_side: row.side != 0,
             required: row.required != 0,
             event: Some(row.event).filter(|event| !event.is_empty()),
+            arguments: row.arguments,
             deadline: Timestamp::from_millis(row.deadline_at_ms),
             created_at: Timestamp::from_millis(row.created_at_ms),
             result: match row.result.as_str() {
@@ -101,13 +125,20 @@ impl TryFrom<Row> for StoredRun {
 
 impl Store {
     /// Stores a run that the registry wants, unless it is known.
-    pub(crate) async fn create_run(&self, state: &ClusterState, request: &RunRequest) -> Result<(), StoreError> {
+    pub(crate) async fn create_run(
+        &self,
+        state: &ClusterState,
+        request: &RunRequest,
+        is_side: bool,
+    ) -> Result<(), StoreError> {
         let event = request.event.as_ref().map(|event| storable(&event.to_string()).into_owned()).unwrap_or_default();
+        let arguments = serde_json::Value::Object(request.arguments.clone()).to_string();
         let mut tx = self.db.begin().await?;
         on_tx!(tx, connection => sqlx::query(
                 "INSERT INTO runs (run_id, cluster, revision, operation, action, generation, required, deadline_at_ms, \
-                 state, created_at_ms, event) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'waiting', $9, $10) \
-                 ON CONFLICT (operation, action, generation) DO NOTHING")
+                 state, created_at_ms, event, arguments, step, side) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'waiting', $9, $10, $11, $12, $13) \
+                 ON CONFLICT (operation, action, generation, step) DO NOTHING")
             .bind(Uuid::now_v7().to_string())
             .bind(state.cluster.to_string())
             .bind(i64::from(state.revision))
@@ -118,6 +149,9 @@ impl Store {
             .bind(request.deadline.as_millis())
             .bind(self.clock.now().as_millis())
             .bind(event)
+            .bind(storable(&arguments).into_owned())
+            .bind(i64::from(request.step))
+            .bind(i64::from(is_side))
             .execute(connection)
             .await
             .map(drop))?;
@@ -144,6 +178,19 @@ impl Store {
             text.parse().map_err(|error| StoreError::Row { table: "runs", what: format!("{text}: {error}") })
         };
         texts.into_iter().map(read).collect()
+    }
+
+    /// The cluster of an operation that has asked for a run, and whether one of its runs has not come to its end.
+    pub(crate) async fn of_operation(&self, operation: OperationId) -> Result<Option<(ClusterId, bool)>, StoreError> {
+        let states: Vec<(String, String)> = on_db!(self.db, pool => sqlx::query_as(
+                "SELECT cluster, state FROM runs WHERE operation = $1")
+            .bind(operation.to_string())
+            .fetch_all(pool)
+            .await)?;
+        let Some((cluster, _)) = states.first() else { return Ok(None) };
+        let unreadable = |error| StoreError::Row { table: "runs", what: format!("{cluster}: {error}") };
+        let cluster = cluster.parse().map_err(unreadable)?;
+        Ok(Some((cluster, states.iter().any(|(_, state)| state != "ended"))))
     }
 
     /// Whether a run is known and has not come to its end.
@@ -212,8 +259,8 @@ impl Store {
         let mut tx = self.db.begin().await?;
         // First the claim: it is the one row that every writer of a run locks first.
         let held = on_tx!(tx, connection => sqlx::query(
-                "DELETE FROM leases WHERE cluster = $1 AND run_id = $2 AND owner = $3")
-            .bind(claim.cluster.to_string())
+                "DELETE FROM leases WHERE claim_key = $1 AND run_id = $2 AND owner = $3")
+            .bind(claim.key())
             .bind(claim.run.run.to_string())
             .bind(claim.owner.as_str())
             .execute(connection)
@@ -235,6 +282,7 @@ impl Store {
         for output in self.told_outputs(&mut tx, &claim.cluster, claim.run.run).await? {
             self.tell(&mut tx, claim, Event::RunOutput { run: claim.run.clone(), output }).await?;
         }
+        self.forget_withdrawn(&mut tx, claim).await?;
         self.tell(&mut tx, claim, Event::RunEnded { run: claim.run.clone(), result }).await?;
         Ok(tx.commit().await?)
     }

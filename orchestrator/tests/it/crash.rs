@@ -44,8 +44,16 @@ async fn kill(mut world: World) {
         let deadline = bigdata_chassis::Clock::system().now().plus_millis(60_000);
         let operation = bigdata_common::OperationId(uuid::Uuid::now_v7());
         let action = "start".into();
-        it.state.run =
-            Some(bigdata_common::internal::RunRequest { operation, action, required: true, deadline, event: None });
+        it.state.run = Some(bigdata_common::internal::RunRequest {
+            operation,
+            origin: None,
+            action,
+            step: 0,
+            required: true,
+            deadline,
+            event: None,
+            arguments: Default::default(),
+        });
     });
     // The log is read from the same database by a service that runs nothing: its registry is not there.
     let gone = world.seat.registry.clone();
@@ -137,7 +145,9 @@ fn outdated_list() {
             world.surroundings.outdated.lock().unwrap().as_ref().filter(|(_, told)| *told >= 3).map(drop)
         })
         .await;
-        let run = started(&world)[0].0.parse::<uuid::Uuid>().unwrap().simple().to_string();
+        // The log has the run before its event is published.
+        let run = until("the run's beginning is told", async || started(&world).first().cloned()).await.0;
+        let run = run.parse::<uuid::Uuid>().unwrap().simple().to_string();
         let home = world.run_folder(&run).join("home");
         std::fs::write(home.join("go"), "").unwrap();
         assert_eq!(world.ended(operation).await, RunResult::Succeeded {});

@@ -1,7 +1,7 @@
 //! The logs as clients read them.
 
 use crate::Test;
-use crate::support::{World, block_on};
+use crate::support::{World, block_on, until};
 use actix_web::http::header::ACCEPT;
 use bigdata_chassis::http::ClientError;
 use bigdata_common::ClusterId;
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 pub(crate) const TESTS: &[Test] = &[
     ("pages, tails and text", pages),
     ("a log is its owner's", ownership),
+    ("an operation's lines are those of its runs", operations),
+    ("an operation that has run nothing yet has no lines", not_begun),
     ("a stream follows within a second and is resumed", stream),
 ];
 
@@ -54,6 +56,72 @@ fn ownership() {
         assert_eq!(status("ann", "/bigdata/api/v1/clusters/ann/mysql/8.0/9/logs").await, (404, 0));
         let anonymous = world.client().get::<LogPage>(&World::log_path(&cluster)).await.unwrap_err();
         assert!(matches!(&anonymous, ClientError::Problem(problem) if problem.status == 401));
+        world.end().await;
+    });
+}
+
+fn operations() {
+    block_on(async {
+        for world in World::on_each_engine().await {
+            let script = "#!/bin/sh\necho one; echo two; [ \"$1\" != hold ] || { echo held; exec sleep 1000; }";
+            let (cluster, _) = world.run(script).await;
+            let second = world.want(&cluster, "start", true, 60_000).await;
+            world.ended(second).await;
+            let third = world.want(&cluster, "hold", true, 60_000).await;
+            let client = world.client_of("ann");
+            let page = async |operation: &str, query: &str| -> LogPage {
+                client.get(&format!("/bigdata/api/v1/operations/{operation}/logs{query}")).await.unwrap()
+            };
+            let lines = |page: &LogPage| page.lines.iter().map(|line| line.line.clone()).collect::<Vec<_>>();
+            let (second, third) = (second.to_string(), third.to_string());
+            let whole = page(&second, "").await;
+            assert_eq!(lines(&whole), ["start begins, attempt 1", "one", "two", "start succeeded"]);
+            assert_eq!(
+                (whole.running, whole.lines[0].sequence),
+                (Some(false), 5),
+                "places are those of the cluster's log"
+            );
+            let rest = page(&second, "?after=6&limit=1").await;
+            assert_eq!((lines(&rest), rest.next), (vec!["two".to_owned()], Some(7)));
+            for (tail, count) in [(0, 0), (1, 1), (3, 3), (4, 4), (5, 4)] {
+                assert_eq!(page(&second, &format!("?tail={tail}")).await.lines.len(), count, "{tail}");
+            }
+            until("a line of the third", async || {
+                page(&third, "").await.lines.into_iter().find(|line| line.line == "held")
+            })
+            .await;
+            let held = page(&third, "?tail=1").await;
+            assert_eq!((held.running, lines(&held)), (Some(true), vec!["held".to_owned()]));
+            let path = format!("/bigdata/api/v1/operations/{third}/logs");
+            let request = client.request(reqwest::Method::GET, &path).header(ACCEPT.as_str(), "text/event-stream");
+            let mut stream = client.send(request).await.unwrap();
+            world.want_nothing(&cluster).await;
+            let events = read_until(&mut stream, "hold was cancelled").await;
+            assert_eq!((events[0].0, events[0].1.line.as_str()), (9, "hold begins, attempt 1"));
+            assert_eq!(world.log(&cluster).await.len() as u64, events.last().unwrap().0);
+            for (user, id) in [("bob", third.as_str()), ("ann", "none")] {
+                let path = format!("/bigdata/api/v1/operations/{id}/logs");
+                let error = world.client_of(user).get::<LogPage>(&path).await.unwrap_err();
+                assert!(matches!(&error, ClientError::Problem(problem) if problem.status == 404), "{user}: {error}");
+            }
+            drop(stream);
+            world.end().await;
+        }
+    });
+}
+
+fn not_begun() {
+    block_on(async {
+        let world = World::new(|_| {}).await;
+        // The service looks at a list without the cluster, and nobody hints at it.
+        *world.surroundings.outdated.lock().unwrap() = Some((Vec::new(), 0));
+        let cluster = world.cluster(1, "#!/bin/sh\necho one");
+        let operation = world.request_run(&cluster, "start", true, 60_000);
+        let path = format!("/bigdata/api/v1/operations/{operation}/logs");
+        let page: LogPage = world.client_of("ann").get(&path).await.unwrap();
+        assert_eq!((page.lines.len(), page.running, page.next), (0, Some(false), None));
+        let error = world.client_of("bob").get::<LogPage>(&path).await.unwrap_err();
+        assert!(matches!(&error, ClientError::Problem(problem) if problem.status == 404), "{error}");
         world.end().await;
     });
 }

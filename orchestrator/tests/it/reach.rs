@@ -7,6 +7,7 @@ use bigdata_common::event::{EndpointRole, Event, Output, RunResult};
 pub(crate) const TESTS: &[Test] = &[
     ("progress and outputs are told", progress_and_outputs),
     ("nodes are reached through the gateway as the owner", nodes),
+    ("a secret option's new value goes to the registry", rotated),
     ("what is not the script's is refused", refused),
 ];
 
@@ -39,7 +40,7 @@ echo printed secret-of-script
             key: "url".into(),
             value: Some("http://127.64.0.1/".into()),
             secret: false,
-            endpoint: Some(EndpointRole { role: "web".into() }),
+            endpoint: Some(EndpointRole { role: "web".into(), connect: None }),
         };
         let admin = Output { key: "admin".into(), value: None, secret: true, endpoint: None };
         assert_eq!(outputs, [&url, &admin, &admin, &url], "the run's end tells them once more");
@@ -49,6 +50,25 @@ echo printed secret-of-script
             world.client().get(&format!("/internal/v1/clusters/{cluster}/outputs")).await.unwrap();
         let admin = Output { value: Some("secret-of-script".into()), ..admin };
         assert_eq!(listed, [admin, url]);
+        world.end().await;
+    });
+}
+
+fn rotated() {
+    block_on(async {
+        let world = World::new(|_| {}).await;
+        let script = r#"#!/bin/sh
+bigdata role call POST /v1/output '{"key":"password","value":"rotated-canary","secret":true}'
+bigdata role call POST /v1/output '{"key":"password","value":"open"}'
+bigdata role call POST /v1/output '{"key":"token","value":"another-canary","secret":true}'
+"#;
+        let (cluster, result) = world.run(script).await;
+        assert_eq!(result, RunResult::Succeeded {});
+        assert_eq!(world.output(&cluster).await, ["204 ", "204 ", "204 "]);
+        let known = world.surroundings.clusters.lock().unwrap()[&cluster.to_string()].secrets.clone();
+        assert_eq!(serde_json::to_value(known).unwrap(), serde_json::json!({"password": "rotated-canary"}));
+        let log = serde_json::to_string(&world.log(&cluster).await).unwrap();
+        assert!(!log.contains("-canary"), "{log}");
         world.end().await;
     });
 }

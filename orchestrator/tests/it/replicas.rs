@@ -1,7 +1,7 @@
 //! Several replicas on one Postgres: one drives, and takes over when the other is dead, stopped or cut off.
 
-use crate::Test;
 use crate::support::{Built, PATIENCE, World, block_on, is_alive, until};
+use crate::{AT_ONCE, Test};
 use bigdata_chassis::http::InternalClient;
 use bigdata_chassis::secret::Token;
 use bigdata_chassis::{Db, on_db, on_tx};
@@ -14,7 +14,7 @@ use bigdata_common::{OperationId, Principal, Role};
 use bigdata_orchestrator::Settings;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub(crate) const TESTS: &[Test] = &[
     ("a stopped replica's script ends before its claim lapses, and the zombie writes nothing", stopped),
@@ -25,7 +25,10 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 const HOUR_MS: u64 = 3_600_000;
-const LEASE_MS: u64 = 5_000;
+/// Two fifths of it are for the end of a script's tree.
+const LEASE_MS: u64 = 10_000;
+/// How long after a claim has lapsed its run is begun again at the latest, also on a busy machine.
+const SOON_MS: i64 = 20_000;
 /// In its first attempt it calls a node again and again, whatever signals come.
 const SCRIPT: &str = "#!/bin/sh\necho \"attempt $BIGDATA_ATTEMPT\"\n[ $BIGDATA_ATTEMPT = 1 ] || exit 0\ntrap '' TERM\n\
                       echo \"pid $$\"\nwhile :; do bigdata role call POST /v1/nodes/mysql0/start; done";
@@ -35,7 +38,16 @@ fn want_silently(world: &World, cluster: &ClusterId) {
     let deadline = bigdata_chassis::Clock::system().now().plus_millis(120_000);
     let (operation, action) = (OperationId(uuid::Uuid::now_v7()), "start".into());
     world.change(cluster, |it| {
-        it.state.run = Some(RunRequest { operation, action, required: true, deadline, event: None });
+        it.state.run = Some(RunRequest {
+            operation,
+            origin: None,
+            action,
+            step: 0,
+            required: true,
+            deadline,
+            event: None,
+            arguments: Default::default(),
+        });
     });
 }
 
@@ -59,7 +71,7 @@ async fn driven_elsewhere(world: &mut World, cluster: &ClusterId) -> std::proces
     let db = world.seat.database().await;
     let cluster = cluster.to_string();
     until("the other's claim", async || {
-        let claims: i64 = on_db!(db, pool => sqlx::query_scalar("SELECT COUNT(*) FROM leases WHERE cluster = $1")
+        let claims: i64 = on_db!(db, pool => sqlx::query_scalar("SELECT COUNT(*) FROM leases WHERE claim_key = $1")
             .bind(cluster.as_str())
             .fetch_one(pool)
             .await)
@@ -79,6 +91,16 @@ async fn driven_elsewhere(world: &mut World, cluster: &ClusterId) -> std::proces
 
 fn calls(world: &World) -> usize {
     world.surroundings.forwarded.lock().unwrap().len()
+}
+
+/// When a cluster's claim lapses, by the clock of this machine, which is the database's, too.
+async fn lapses_at(db: &Db, cluster: &ClusterId) -> i64 {
+    let query = "SELECT until_ms FROM leases WHERE claim_key = $1";
+    on_db!(db, pool => sqlx::query_scalar(query).bind(cluster.to_string()).fetch_one(pool).await).unwrap()
+}
+
+fn now() -> i64 {
+    bigdata_chassis::Clock::system().now().as_millis()
 }
 
 async fn sql(db: &Db, statement: &'static str) {
@@ -106,13 +128,18 @@ fn stopped() {
         until("calls of the script", async || (calls(&world) > 3).then_some(())).await;
         let begin = Instant::now();
         kill(other_pid, Signal::SIGSTOP).unwrap();
+        let lapses = lapses_at(&world.seat.database().await, &cluster).await;
         until("the end of the stopped replica's script", async || (!is_alive(pid)).then_some(())).await;
-        assert!(begin.elapsed() < Duration::from_millis(LEASE_MS), "{:?}", begin.elapsed());
+        let ended = now();
+        assert!(ended < lapses, "the script ended {} ms after its claim had lapsed", ended - lapses);
 
         world.line(&cluster, "attempt 2").await;
-        let took = begin.elapsed();
-        println!("a stopped replica's run was begun again after {} ms, its lease is {LEASE_MS} ms", took.as_millis());
-        assert!(took >= Duration::from_millis(LEASE_MS - 1_000) && took < Duration::from_millis(LEASE_MS + 10_000));
+        let begun_again = now();
+        println!(
+            "a stopped replica's run was begun again after {} ms, its lease is {LEASE_MS} ms",
+            begin.elapsed().as_millis()
+        );
+        assert!((lapses..lapses + SOON_MS).contains(&begun_again), "{} ms after the claim", begun_again - lapses);
         world.line(&cluster, "start succeeded").await;
         let (before, calls_before) = (last_line(&world, &cluster).await, calls(&world));
 
@@ -125,7 +152,10 @@ fn stopped() {
         want_silently(&world, &next);
         let path = world.line(&next, "of ").await;
         assert!(path.contains("/work/bin"), "{path}");
-        assert_eq!((last_line(&world, &cluster).await, calls(&world)), (before, calls_before));
+        assert_eq!(last_line(&world, &cluster).await, before);
+        // A call that had been let through when it was stopped is not called back: the node refuses what is of an attempt
+        // before the newest.
+        assert!(calls(&world) <= calls_before + 1, "{} calls after {calls_before}", calls(&world));
         assert_eq!(invariants(&world.built.url, &world).await.violations, []);
         other.kill().unwrap();
         other.wait().unwrap();
@@ -141,22 +171,25 @@ fn killed() {
             let cluster = world.cluster(number, SCRIPT);
             let mut other = driven_elsewhere(&mut world, &cluster).await;
             let pid: i32 = world.line(&cluster, "pid ").await.parse().unwrap();
-            other.kill().unwrap();
-            other.wait().unwrap();
+            let db = world.seat.database().await;
             let begin = Instant::now();
             if !machine_is_known {
-                // As if it had been on another machine, where nobody sees that it is dead.
-                let statement = "UPDATE leases SET owner = 'elsewhere|1|1|1' WHERE cluster LIKE '%2'";
-                sql(&world.seat.database().await, statement).await;
+                // As if it were on another machine, where nobody sees that it is dead. It is stopped meanwhile: neither it
+                // nor whoever would see its death touches the claim before.
+                kill(Pid::from_raw(i32::try_from(other.id()).unwrap()), Signal::SIGSTOP).unwrap();
+                sql(&db, "UPDATE leases SET owner = 'elsewhere|1|1|1' WHERE claim_key LIKE '%2'").await;
             }
+            let lapses = lapses_at(&db, &cluster).await;
+            other.kill().unwrap();
+            other.wait().unwrap();
             world.line(&cluster, "attempt 2").await;
-            let took = begin.elapsed();
+            let begun_again = now();
             println!(
                 "a killed replica's run was begun again after {} ms (seen as dead: {machine_is_known})",
-                took.as_millis()
+                begin.elapsed().as_millis()
             );
-            assert!(took < Duration::from_millis(LEASE_MS + 10_000), "{took:?}");
-            assert!(machine_is_known || took > Duration::from_millis(LEASE_MS - 2_000), "{took:?}");
+            assert!(begun_again < lapses + SOON_MS, "{} ms after the claim", begun_again - lapses);
+            assert!(machine_is_known || begun_again >= lapses, "{} ms before the claim", lapses - begun_again);
             assert!(!is_alive(pid));
             world.line(&cluster, "start succeeded").await;
             world.change(&cluster, |it| it.state.run = None);
@@ -175,10 +208,22 @@ fn cut_off() {
         let mut tx = db.begin().await.unwrap();
         on_tx!(tx, connection => sqlx::query("LOCK TABLE leases IN ACCESS EXCLUSIVE MODE").execute(connection).await.map(drop))
             .unwrap();
+        let query = "SELECT until_ms FROM leases WHERE claim_key = $1";
+        let lapses: i64 = on_tx!(tx, connection => sqlx::query_scalar(query)
+            .bind(cluster.to_string())
+            .fetch_one(connection)
+            .await)
+        .unwrap();
         let begin = Instant::now();
-        until("the end of the script", async || (!is_alive(pid)).then_some(())).await;
+        until("the end of the script", async || {
+            // A transaction that is idle for long is ended, and its lock with it.
+            on_tx!(tx, connection => sqlx::query("SELECT 1").execute(connection).await.map(drop)).unwrap();
+            (!is_alive(pid)).then_some(())
+        })
+        .await;
+        let ended = now();
         println!("a replica without its database ended its script after {} ms", begin.elapsed().as_millis());
-        assert!(begin.elapsed() < Duration::from_millis(LEASE_MS), "{:?}", begin.elapsed());
+        assert!(ended < lapses, "the script ended {} ms after its claim had lapsed", ended - lapses);
         drop(tx);
         world.line(&cluster, "attempt 2").await;
         world.line(&cluster, "start succeeded").await;
@@ -197,7 +242,7 @@ fn taken() {
         // What was on its way already is not called back.
         let (begin, before, calls_before) = (Instant::now(), last_line(&world, &cluster).await.0, calls(&world));
         until("the end of the script", async || (!is_alive(pid)).then_some(())).await;
-        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < AT_ONCE, "{:?}", begin.elapsed());
         assert!(calls(&world) <= calls_before + 1, "{} calls after {calls_before}", calls(&world));
         assert_eq!(last_line(&world, &cluster).await.0, before);
         sql(&world.seat.database().await, "UPDATE leases SET until_ms = 1").await;
@@ -230,7 +275,7 @@ fn any_replica() {
         World::hint_at(&other, &cluster).await;
         until("the end of the script", async || (!is_alive(pid)).then_some(())).await;
         println!("a run was cancelled through another replica after {} ms", begin.elapsed().as_millis());
-        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < AT_ONCE, "{:?}", begin.elapsed());
         world.line(&cluster, "start was cancelled").await;
         assert!(other.tasks.shut_down(PATIENCE).await);
         world.end().await;

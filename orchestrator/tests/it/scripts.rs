@@ -1,7 +1,7 @@
 //! Scripts that behave, and scripts that do not.
 
-use crate::Test;
-use crate::support::{World, block_on, is_alive, processes_of_run, until};
+use crate::support::{PATIENCE, World, block_on, is_alive, processes_of_run, until};
+use crate::{AT_ONCE, Test};
 use bigdata_chassis::Clock;
 use bigdata_common::event::{Event, RunResult};
 use bigdata_common::status::ClusterStatus;
@@ -105,9 +105,14 @@ fn hangs() {
         let script = "#!/bin/sh\ntrap '' TERM INT\n(setsid sleep 1000 &)\necho begun\nwhile :; do sleep 1; done";
         let cluster = world.cluster(1, script);
         let begin = Instant::now();
-        let operation = world.want(&cluster, "start", true, 1_500).await;
-        assert_eq!(world.ended(operation).await, failed("ran longer than 2 s; its last line was: begun"));
-        assert!(begin.elapsed() >= Duration::from_millis(1_400) && begin.elapsed() < Duration::from_secs(20));
+        // Long enough for the script to come to its line on a busy machine.
+        let operation = world.want(&cluster, "start", true, 6_000).await;
+        let RunResult::Failed { reason } = world.ended(operation).await else { panic!("it failed not") };
+        // It is told what was left of the time when the run was noted.
+        let seconds =
+            reason.strip_prefix("ran longer than ").and_then(|rest| rest.strip_suffix(" s; its last line was: begun"));
+        assert!(seconds.is_some_and(|seconds| (1..=6).contains(&seconds.parse::<u32>().unwrap())), "{reason}");
+        assert!(begin.elapsed() >= Duration::from_millis(5_900) && begin.elapsed() < AT_ONCE + Duration::from_secs(6));
         assert_eq!(processes_of_run(&run_id(&world)), 0);
         world.end().await;
     });
@@ -116,13 +121,13 @@ fn hangs() {
 fn floods() {
     block_on(async {
         let world = World::new(|settings| settings.limits.output_bytes = 1 << 20).await;
-        let script = "#!/bin/sh\nhead -c 3000000 /dev/zero | tr '\\0' x; echo\nyes 0123456789abcdef | head -n 3000000\n\
+        let script = "#!/bin/sh\nhead -c 3000000 /dev/zero | tr '\\0' x; echo\nyes 0123456789abcdef | head -n 1000000\n\
                       yes error | head -n 100000 >&2\necho the end >&2; exit 2";
         let begin = Instant::now();
         let (cluster, result) = world.run(script).await;
         let took = begin.elapsed();
         assert_eq!(result, failed("exited with code 2: the end"), "the last line is known though it was dropped");
-        assert!(took < Duration::from_secs(40), "{took:?}");
+        assert!(took < PATIENCE, "{took:?}");
         let log = world.log(&cluster).await;
         let stored: usize = log.iter().map(|line| line.line.len() + 64).sum();
         assert!(stored < (1 << 20) + 10_000 && log.len() < 20_000, "{stored} bytes in {} lines", log.len());
@@ -134,7 +139,7 @@ fn floods() {
         assert!(platform.iter().any(|line| line.contains("of output were dropped")), "{platform:?}");
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().to_owned();
-        println!("a flood of 55 MB took {} ms; the whole program's memory peaked at {peak}", took.as_millis());
+        println!("a flood of 21 MB took {} ms; the whole program's memory peaked at {peak}", took.as_millis());
         let peak: u64 = peak.split(' ').next().unwrap().parse().unwrap();
         assert!(peak < 400 << 10, "{peak} KiB");
         world.end().await;
@@ -165,7 +170,7 @@ fn cancelled() {
         let begin = Instant::now();
         world.want_nothing(&cluster).await;
         assert_eq!(world.ended(operation).await, RunResult::Cancelled {});
-        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < AT_ONCE, "{:?}", begin.elapsed());
         assert!(!is_alive(pid));
         assert_eq!(processes_of_run(&run_id(&world)), 0);
         world.end().await;
@@ -211,6 +216,7 @@ fn environment() {
             names,
             [
                 "BIGDATA_ACTION",
+                "BIGDATA_ARGUMENTS",
                 "BIGDATA_ATTEMPT",
                 "BIGDATA_CLUSTER",
                 "BIGDATA_RUN",
@@ -221,6 +227,7 @@ fn environment() {
                 "HOME",
                 "LANG",
                 "PATH",
+                "REGISTRY",
                 "TMPDIR",
             ]
         );
@@ -257,6 +264,8 @@ fn document() {
         assert_eq!((&node["address"], &node["ports"]["sql"]), (&"127.64.0.1".into(), &3306.into()));
         assert_eq!((&node["status"], &node["services"][0]), (&"running".into(), &"writer".into()));
         assert_eq!((&node["disks"]["data"]["size"], &node["properties"]["server_id"]), (&100.into(), &1.into()));
+        assert_eq!((&node["cpu"], &node["mem"]), (&1.0.into(), &512.into()));
+        assert_eq!(node["networks"]["eth0"], serde_json::json!({"networkname": "admin", "address": "127.64.0.1"}));
         assert_eq!(node["properties"]["dsn"], "root:********@{x}", "masked in the log, in the clear in the file");
         assert_eq!(file["services"]["writer"]["properties"]["at"], "127.64.0.1");
         assert_eq!((&file["options"]["size"], &file["options"]["password"]), (&2.into(), &"********".into()));
@@ -358,15 +367,25 @@ fn told_again() {
     block_on(async {
         let clock = Clock::manual(Clock::system().now());
         let world = World::with_clock(|_| {}, clock.clone()).await;
-        let (cluster, _) = world.run("#!/bin/sh\nexit 0").await;
-        let ends = || world.events().iter().filter(|event| matches!(event, Event::RunEnded { .. })).count();
+        let cluster = world.cluster(1, "#!/bin/sh\nexit 0");
+        let operation = world.want(&cluster, "start", true, 60_000).await;
+        assert_eq!(world.ended(operation).await, RunResult::Succeeded {});
+        let is_its_end = |event: &Event| matches!(event, Event::RunEnded { run, .. } if run.operation == operation);
+        let ends = || world.events().iter().filter(|event| is_its_end(event)).count();
         assert_eq!(ends(), 1);
         clock.advance_millis(10_001);
         until("the end told again", async || (ends() == 2).then_some(())).await;
+        // One look follows the other: when another cluster's run has ended, none goes on that knows what was wanted before.
         world.want_nothing(&cluster).await;
+        let other = async |number: u32| {
+            let other = world.cluster(number, "#!/bin/sh\nexit 0");
+            let operation = world.want(&other, "start", true, 60_000).await;
+            assert_eq!(world.ended(operation).await, RunResult::Succeeded {});
+        };
+        other(2).await;
         clock.advance_millis(10_001);
-        let (_, result) = world.run("#!/bin/sh\nexit 0").await;
-        assert_eq!((result, ends()), (RunResult::Succeeded {}, 3), "what is no longer asked for is not told again");
+        other(3).await;
+        assert_eq!(ends(), 2, "what is no longer asked for is not told again");
         world.end().await;
     });
 }

@@ -179,12 +179,27 @@ impl World {
 
     /// The registry wants a run, and the event says so.
     pub(crate) async fn want(&self, cluster: &ClusterId, action: &str, required: bool, limit_ms: i64) -> OperationId {
+        let operation = self.request_run(cluster, action, required, limit_ms);
+        self.hint(cluster).await;
+        operation
+    }
+
+    /// The registry wants a run, and nobody says so.
+    pub(crate) fn request_run(&self, cluster: &ClusterId, action: &str, required: bool, limit_ms: i64) -> OperationId {
         let operation = OperationId(Uuid::now_v7());
         let deadline = Clock::system().now().plus_millis(limit_ms);
         self.change(cluster, |it| {
-            it.state.run = Some(RunRequest { operation, action: action.into(), required, deadline, event: None });
+            it.state.run = Some(RunRequest {
+                operation,
+                origin: None,
+                action: action.into(),
+                step: 0,
+                required,
+                deadline,
+                event: None,
+                arguments: Default::default(),
+            });
         });
-        self.hint(cluster).await;
         operation
     }
 
@@ -202,7 +217,8 @@ impl World {
     pub(crate) async fn hint_at(built: &Built, cluster: &ClusterId) {
         let event = Event::ClusterDestroying {};
         let (id, at) = (EventId(Uuid::now_v7()), Clock::system().now());
-        let envelope = Envelope { id, cluster_id: cluster.clone(), revision: 1, at, traceparent: None, event };
+        let envelope =
+            Envelope { id, cluster_id: cluster.clone(), revision: 1, at, request_id: None, traceparent: None, event };
         built.bus.publish(Arc::new(envelope)).await.unwrap().wait().await.unwrap();
     }
 

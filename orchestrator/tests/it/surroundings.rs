@@ -5,7 +5,7 @@ use bigdata_chassis::Tasks;
 use bigdata_chassis::http::server;
 use bigdata_chassis::secret::Token;
 use bigdata_common::api::cluster::NodeList;
-use bigdata_common::internal::{ClusterPage, ClusterState, Secrets, Specification};
+use bigdata_common::internal::{Backup, ClusterPage, ClusterState, Secrets, Specification};
 use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::json;
@@ -33,6 +33,12 @@ pub(crate) type Outdated = (Vec<ClusterState>, u32);
 pub(crate) struct Surroundings {
     pub(crate) clusters: Arc<Mutex<BTreeMap<String, Cluster>>>,
     pub(crate) forwarded: Arc<Mutex<Vec<Forwarded>>>,
+    /// The backups that may be read, and those that shall go.
+    pub(crate) backups: Arc<Mutex<Vec<Backup>>>,
+    pub(crate) removing: Arc<Mutex<Vec<Backup>>>,
+    /// The backups that were told of by calls, and how often that is refused at first.
+    pub(crate) stored: Arc<Mutex<Vec<Backup>>>,
+    pub(crate) refusals: Arc<Mutex<Vec<u16>>>,
     /// What the list of clusters says in place of the truth.
     pub(crate) outdated: Arc<Mutex<Option<Outdated>>>,
 }
@@ -45,11 +51,16 @@ impl Surroundings {
                 .app_data(data.clone())
                 .app_data(web::PayloadConfig::new(64 << 20))
                 .route("/internal/v1/clusters", web::get().to(page))
+                .route("/internal/v1/backups", web::get().to(removing))
+                .route("/internal/v1/backups/{id}", web::get().to(backup))
+                .route("/internal/v1/backups/{id}", web::put().to(stored))
                 .route("/internal/v1/clusters/{id}", web::get().to(state))
                 .route("/internal/v1/clusters/{id}/revisions/{revision}", web::get().to(specification))
                 .route("/internal/v1/clusters/{id}/secrets", web::get().to(secrets))
+                .route("/internal/v1/clusters/{id}/secrets/{name}", web::put().to(change_secret))
                 .route("/bigdata/api/v1/{dn:clusters/[^/]+/[^/]+/[^/]+/[^/]+}/nodes", web::get().to(nodes))
                 .route("/bigdata/api/v1/{dn:clusters/[^/]+/[^/]+/[^/]+/[^/]+}", web::get().to(entry))
+                .route("/bigdata/api/v1/operations/{id}", web::get().to(operation))
                 .route("/bigdata/api/v1/clusters/{tail:.*}/nodes/{node}/{what}", web::to(forwarded));
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -80,6 +91,21 @@ async fn page(data: Data) -> HttpResponse {
     HttpResponse::Ok().json(ClusterPage { clusters, next: None })
 }
 
+async fn removing(data: Data) -> HttpResponse {
+    HttpResponse::Ok().json(std::mem::take(&mut *data.removing.lock().unwrap()))
+}
+
+async fn backup(data: Data, id: web::Path<String>) -> HttpResponse {
+    found(data.backups.lock().unwrap().iter().find(|backup| backup.id.to_string() == *id).cloned())
+}
+
+async fn stored(data: Data, body: web::Json<Backup>) -> HttpResponse {
+    data.stored.lock().unwrap().push(body.into_inner());
+    let status = data.refusals.lock().unwrap().pop().unwrap_or(204);
+    let status = actix_web::http::StatusCode::from_u16(status).unwrap();
+    if status.is_success() { HttpResponse::build(status).finish() } else { found(None::<()>) }
+}
+
 async fn state(data: Data, id: web::Path<String>) -> HttpResponse {
     found(data.find(&id).map(|cluster| cluster.state))
 }
@@ -92,6 +118,22 @@ async fn secrets(data: Data, id: web::Path<String>) -> HttpResponse {
     found(data.find(&id).map(|cluster| cluster.secrets))
 }
 
+async fn change_secret(
+    data: Data,
+    path: web::Path<(String, String)>,
+    body: web::Json<bigdata_common::internal::SecretValue>,
+) -> HttpResponse {
+    let id = path.0.replace('/', "--").replace('.', "__");
+    let mut clusters = data.clusters.lock().unwrap();
+    match clusters.get_mut(&id).and_then(|cluster| cluster.secrets.0.get_mut(&path.1)) {
+        Some(value) => {
+            value.clone_from(&body.value);
+            HttpResponse::NoContent().finish()
+        }
+        None => found(None::<()>),
+    }
+}
+
 async fn nodes(data: Data, caller: bigdata_chassis::http::Caller, dn: web::Path<String>) -> HttpResponse {
     let dn: bigdata_common::ClusterDn = dn.parse().unwrap();
     found(data.find(&dn.to_string()).filter(|_| caller.0.may_see(&dn)).map(|cluster| cluster.nodes))
@@ -99,6 +141,20 @@ async fn nodes(data: Data, caller: bigdata_chassis::http::Caller, dn: web::Path<
 
 async fn entry(data: Data, dn: web::Path<String>) -> HttpResponse {
     found(data.find(&dn).map(|cluster| cluster.state))
+}
+
+/// An operation that is under way, to whoever may see its cluster.
+async fn operation(data: Data, caller: bigdata_chassis::http::Caller, id: web::Path<String>) -> HttpResponse {
+    let clusters = data.clusters.lock().unwrap();
+    let wanted = clusters.values().filter(|it| caller.0.may_see(it.state.cluster.dn())).find_map(|it| {
+        let run = it.state.run.as_ref().filter(|run| run.operation.to_string() == *id)?;
+        let (cluster, action) = (it.state.cluster.dn(), &run.action);
+        Some(json!({
+            "id": run.operation, "kind": "action", "action": action, "cluster": cluster, "status": "running", "steps": [],
+            "error": null, "created_at": run.deadline, "ended_at": null, "deadline": run.deadline, "url": "",
+        }))
+    });
+    found(wanted)
 }
 
 /// The gateway's part: an exec's frames come one after the other, everything else says how much came.
@@ -148,7 +204,7 @@ pub(crate) fn sample(number: u32, script: &str) -> Cluster {
             "dn": format!("clusters/ann/mysql/8.0/{number}/nodes/{name}"), "name": name, "cpu": 1.0, "mem": 512,
             "host": "agent-1", "status": "running", "health": "unknown", "address": address,
             "ports": {"sql": 3306}, "attempt": 1, "restarts": 0, "reason": null, "observed_at": null,
-            "disks": [], "networks": [],
+            "disks": [], "networks": [{"name": "eth0", "networkname": "admin", "address": address}],
         })
     };
     Cluster {

@@ -33,6 +33,11 @@ pub(super) fn refuse(pointer: &str, text: &str, reader: &mut Reader<'_>) {
     }
 }
 
+/// How many late values a text has.
+pub(super) fn count(text: &str) -> usize {
+    late_values(text).count()
+}
+
 fn late_values(text: &str) -> impl Iterator<Item = Result<&str, String>> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -63,13 +68,14 @@ fn known(late: &str, scope: &Scope<'_>, secrets: &BTreeSet<String>) -> Result<()
     let (exists, what) = match kind {
         "address" if !late.contains(':') => (true, ""),
         "address" => (scope.nodes.contains(argument), "the cluster has no such node"),
-        "port" => (scope.ports.contains_key(argument), "the node has no such port"),
+        "listen" if !late.contains(':') => (true, ""),
+        "port" | "listen" => (scope.ports.contains_key(argument), "the node has no such port"),
         "disk" => (scope.disks.contains_key(argument), "the node has no such disk"),
         "secret" => (secrets.contains(argument), "the product has no such secret option"),
         _ => {
             return Err(format!(
-                "@{{{late}}} is no late value; there are address, address:NODE, port:NAME, disk:NAME and secret:OPTION, and \
-                 @@{{ for the text @{{"
+                "@{{{late}}} is no late value; there are address, address:NODE, port:NAME, listen, listen:NAME, disk:NAME and \
+                 secret:OPTION, and @@{{ for the text @{{"
             ));
         }
     };

@@ -2,10 +2,14 @@
 //! pointer. The older system's forms are understood. Pure.
 
 mod check;
+mod container;
+mod credentials;
 mod late;
 mod node;
 mod parts;
 mod reader;
+
+pub use container::Needed;
 
 use crate::lifecycle::LifeSpec;
 use bigdata_chassis::http::json::escape;
@@ -34,6 +38,8 @@ pub struct Read {
     pub life: LifeSpec,
     /// What may not have been meant.
     pub warnings: Vec<String>,
+    /// What its containers take a right for; the nodes have these rights already.
+    pub needed: Vec<Needed>,
 }
 
 /// Reads a document; `secrets` are the names that `@{secret:…}` may use.
@@ -57,9 +63,9 @@ pub fn read(document: &Value, id: &ClusterId, secrets: &BTreeSet<String>) -> Res
             reader.warn(format!("the key {key:?} of the document means nothing to the platform"));
         }
     }
-    let (mut faults, warnings) = reader.end();
+    let (mut faults, warnings, needed) = reader.end();
     if faults.is_empty() {
-        return Ok(Read { blueprint: Blueprint { dnsname, nodes, services }, termination, life, warnings });
+        return Ok(Read { blueprint: Blueprint { dnsname, nodes, services }, termination, life, warnings, needed });
     }
     if faults.len() > FAULTS_MAX {
         let more = faults.len() - FAULTS_MAX;

@@ -2,10 +2,10 @@
 
 use super::late::Scope;
 use super::reader::Reader;
-use super::{check, late, parts};
+use super::{check, container, credentials, late, parts};
 use bigdata_chassis::http::json::escape;
 use bigdata_common::Name;
-use bigdata_common::blueprint::{Check, Command, Constraint, Node, Port, Start};
+use bigdata_common::blueprint::{Check, Command, Constraint, Disk, DiskKind, Node, Port, Start};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -13,12 +13,15 @@ use std::collections::BTreeSet;
 /// The most memory of a node, in MiB: a pebibyte.
 const MEM_MAX: u64 = 1 << 30;
 
+/// Whether the node's disks are certain ones of its machine.
+const CUSTOM_DISKS: &str = "use_custom_disks";
 /// Keys of which the platform makes something.
-const READ: [&str; 18] = [
+const READ: [&str; 21] = [
     "cpu",
     "mem",
     "docker_image",
     "docker_opts",
+    "image_credentials",
     "command",
     "env",
     "files",
@@ -31,13 +34,15 @@ const READ: [&str; 18] = [
     "start",
     "constraints",
     "restart",
+    "stats",
+    "replace",
     "port",
     "required_node",
 ];
 /// Keys of the older system that scripts may look at; kept without a word.
 const OLDER: [&str; 12] = [
     "tags",
-    "use_custom_disks",
+    CUSTOM_DISKS,
     "host",
     "id",
     "status",
@@ -61,20 +66,26 @@ pub(super) fn read(pointer: &str, value: &Value, nodes: &BTreeSet<&str>, reader:
     }
     let mem = reader.whole(&at("mem"), fields.get("mem"), 1, MEM_MAX);
     let ports = ports(pointer, fields, reader);
-    let node = Node {
+    let mut node = Node {
         cpu: cpu.unwrap_or(1.0),
         mem: mem.unwrap_or(1),
         docker_image: reader.text(&at("docker_image"), fields.get("docker_image")).filter(|image| !image.is_empty()),
-        docker_opts: reader.text(&at("docker_opts"), fields.get("docker_opts")).filter(|words| !words.is_empty()),
+        docker_opts: reader
+            .text(&at("docker_opts"), fields.get("docker_opts"))
+            .filter(|words| !matches!(words.trim(), "" | "_")),
+        container_rights: Default::default(),
+        image_credentials: None,
         command: command(&at("command"), fields.get("command"), reader),
         env: parts::environment(&at("env"), fields.get("env"), reader),
-        files: parts::files(&at("files"), fields.get("files"), reader),
-        disks: parts::disks(&at("disks"), fields.get("disks"), reader),
+        files: parts::files(&at("files"), fields.get("files"), says("docker_image") && !says("command"), reader),
+        disks: disks(pointer, fields, reader),
         networks: parts::networks(&at("networks"), fields.get("networks"), reader),
         check: fields.get("check").and_then(|value| check::read(&at("check"), value, &ports, reader)),
         health: health(pointer, fields, &ports, reader),
         start: start(&at("start"), fields.get("start"), reader),
+        stats: command(&at("stats"), fields.get("stats"), reader),
         constraints: constraints(pointer, fields, reader),
+        replace: parts::replace(&at("replace"), fields.get("replace"), reader),
         restart: parts::restart(&at("restart"), fields.get("restart"), reader),
         properties: properties(fields, reader),
         ports,
@@ -82,7 +93,11 @@ pub(super) fn read(pointer: &str, value: &Value, nodes: &BTreeSet<&str>, reader:
     if node.command.is_none() && node.docker_image.is_none() && !says("command") {
         reader.fault(pointer, "a node has a command or a docker_image");
     }
-    check_late_values(pointer, &node, nodes, reader);
+    let scope = Scope { nodes, ports: &node.ports, disks: &node.disks };
+    check_late_values(pointer, &node, &scope, reader);
+    let credentials = credentials::read(&at("image_credentials"), fields.get("image_credentials"), &scope, reader);
+    node.container_rights = container::check(pointer, &node, &scope, reader);
+    node.image_credentials = credentials;
     Some(node)
 }
 
@@ -99,6 +114,21 @@ fn ports(pointer: &str, fields: &Map<String, Value>, reader: &mut Reader<'_>) ->
         ports.entry(name).or_insert(Port { port, fixed: false });
     }
     ports
+}
+
+/// The disks. The older `use_custom_disks`, whatever it says, calls them by the names of whole disks of the machine; here
+/// these have no names.
+fn disks(pointer: &str, fields: &Map<String, Value>, reader: &mut Reader<'_>) -> IndexMap<Name, Disk> {
+    let mut disks = parts::disks(&format!("{pointer}/disks"), fields.get("disks"), reader);
+    let are_custom = fields.get(CUSTOM_DISKS).is_some_and(|value| !value.is_null() && value != "");
+    if are_custom && !disks.is_empty() {
+        reader.warn(format!(
+            "{CUSTOM_DISKS} is of the older system; the node's disks are whole ones of its machine, whatever their names: \
+             say `type: whole` of the disks that are, or leave the key out"
+        ));
+        disks.values_mut().for_each(|disk| disk.kind = DiskKind::Whole);
+    }
+    disks
 }
 
 fn health(
@@ -149,24 +179,23 @@ fn properties(fields: &Map<String, Value>, reader: &mut Reader<'_>) -> Map<Strin
     properties
 }
 
-fn check_late_values(pointer: &str, node: &Node, nodes: &BTreeSet<&str>, reader: &mut Reader<'_>) {
-    let scope = Scope { nodes, ports: &node.ports, disks: &node.disks };
-    match &node.command {
-        Some(Command::Shell(line)) => late::check(&format!("{pointer}/command"), line, &scope, reader),
-        Some(Command::Arguments(words)) => {
-            for (index, word) in words.iter().enumerate() {
-                late::check(&format!("{pointer}/command/{index}"), word, &scope, reader);
+fn check_late_values(pointer: &str, node: &Node, scope: &Scope<'_>, reader: &mut Reader<'_>) {
+    for (key, command) in [("command", &node.command), ("stats", &node.stats)] {
+        match command {
+            Some(Command::Shell(line)) => late::check(&format!("{pointer}/{key}"), line, scope, reader),
+            Some(Command::Arguments(words)) => {
+                for (index, word) in words.iter().enumerate() {
+                    late::check(&format!("{pointer}/{key}/{index}"), word, scope, reader);
+                }
             }
+            None => {}
         }
-        None => {}
     }
     for (key, text) in &node.env {
-        late::check(&format!("{pointer}/env/{}", escape(key)), text, &scope, reader);
+        late::check(&format!("{pointer}/env/{}", escape(key)), text, scope, reader);
     }
     for (path, file) in &node.files {
-        late::check(&format!("{pointer}/files/{}", escape(path)), &file.content, &scope, reader);
+        late::check(&format!("{pointer}/files/{}", escape(path)), &file.content, scope, reader);
     }
-    for (key, text) in [("docker_image", &node.docker_image), ("docker_opts", &node.docker_opts)] {
-        late::refuse(&format!("{pointer}/{key}"), text.as_deref().unwrap_or_default(), reader);
-    }
+    late::refuse(&format!("{pointer}/docker_image"), node.docker_image.as_deref().unwrap_or_default(), reader);
 }

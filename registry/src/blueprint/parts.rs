@@ -1,9 +1,10 @@
 //! The parts of a node: command, files, disks, networks, ports, constraints, restart.
 
 use super::reader::Reader;
+use crate::duration;
 use bigdata_chassis::http::json::{self, escape};
 use bigdata_common::Name;
-use bigdata_common::blueprint::{Command, Constraint, Disk, DiskKind, File, Network, Port, Restart};
+use bigdata_common::blueprint::{Command, Constraint, Disk, DiskKind, File, Network, Port, Replace, Restart};
 use indexmap::IndexMap;
 use serde_json::Value;
 use std::net::IpAddr;
@@ -53,14 +54,23 @@ pub(super) fn environment(pointer: &str, value: Option<&Value>, reader: &mut Rea
     environment
 }
 
-pub(super) fn files(pointer: &str, value: Option<&Value>, reader: &mut Reader<'_>) -> IndexMap<String, File> {
+/// The files; those of a container may be anywhere in its file system.
+pub(super) fn files(
+    pointer: &str,
+    value: Option<&Value>,
+    is_container: bool,
+    reader: &mut Reader<'_>,
+) -> IndexMap<String, File> {
     const MODE: u32 = 0o600;
     let mut files = IndexMap::new();
     for (path, value) in reader.entries(pointer, value) {
         let pointer = format!("{pointer}/{}", escape(path));
-        let inside = !path.contains('\0') && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        if !inside {
-            reader.fault(&pointer, "a path inside the node's folder is wanted, without '..' and not absolute");
+        let relative = path.strip_prefix('/').filter(|_| is_container).unwrap_or(path);
+        let plain = !path.contains('\0') && relative.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        if !plain {
+            let (kind, absolute) =
+                if is_container { ("container", "") } else { ("node's folder", " and not absolute") };
+            reader.fault(&pointer, format!("a path inside the {kind} is wanted, without '..'{absolute}"));
         }
         let (content, mode) = match value {
             Value::String(text) => (Some(text.clone()), MODE),
@@ -214,5 +224,35 @@ pub(super) fn restart(pointer: &str, value: Option<&Value>, reader: &mut Reader<
         limit: limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(absent.limit),
         window_ms: reader.time(pointer, fields, "window", absent.window_ms),
         backoff_ms: reader.time(pointer, fields, "backoff", absent.backoff_ms),
+    }
+}
+
+/// `wait`, or `{"elsewhere": TIME}`: after how long without word of its agent another one takes the node.
+pub(super) fn replace(pointer: &str, value: Option<&Value>, reader: &mut Reader<'_>) -> Replace {
+    const AFTER_MIN_MS: u64 = 1000;
+    const AFTER_MAX_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+    let fields = match value {
+        None | Some(Value::Null) => return Replace::Wait,
+        Some(Value::String(word)) if word == "wait" => return Replace::Wait,
+        Some(Value::Object(fields)) => fields,
+        Some(_) => {
+            reader.fault(pointer, "\"wait\" is wanted, or {\"elsewhere\": \"60s\"}");
+            return Replace::Wait;
+        }
+    };
+    for key in fields.keys().filter(|key| *key != "elsewhere") {
+        reader.fault(format!("{pointer}/{}", escape(key)), "unknown; replace has elsewhere");
+    }
+    let after_ms = match fields.get("elsewhere") {
+        Some(Value::String(text)) => duration::millis(text),
+        Some(Value::Number(number)) => number.as_u64().and_then(|seconds| seconds.checked_mul(1000)),
+        _ => None,
+    };
+    match after_ms.filter(|millis| (AFTER_MIN_MS..=AFTER_MAX_MS).contains(millis)) {
+        Some(after_ms) => Replace::Elsewhere { after_ms },
+        None => {
+            reader.fault(format!("{pointer}/elsewhere"), format!("{}, from 1s to 30d", duration::WANTED));
+            Replace::Wait
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Collects faults while values are read.
 
+use super::container::Needed;
 use bigdata_common::Name;
 use bigdata_common::api::problem::Fault;
 use serde_json::{Map, Value};
@@ -13,6 +14,8 @@ const TIME_MAX_MS: f64 = 30.0 * 24.0 * 60.0 * 60.0 * 1000.0;
 pub(super) struct Reader<'secrets> {
     /// The names that `@{secret:…}` may use.
     pub(super) secrets: &'secrets BTreeSet<String>,
+    /// What takes a right.
+    pub(super) needed: Vec<Needed>,
     faults: Vec<Fault>,
     warnings: Vec<String>,
     unknown_keys: BTreeMap<String, usize>,
@@ -20,17 +23,17 @@ pub(super) struct Reader<'secrets> {
 
 impl<'secrets> Reader<'secrets> {
     pub(super) fn new(secrets: &'secrets BTreeSet<String>) -> Self {
-        Self { secrets, faults: Vec::new(), warnings: Vec::new(), unknown_keys: BTreeMap::new() }
+        Self { secrets, needed: Vec::new(), faults: Vec::new(), warnings: Vec::new(), unknown_keys: BTreeMap::new() }
     }
 
-    /// Every fault and warning.
-    pub(super) fn end(mut self) -> (Vec<Fault>, Vec<String>) {
+    /// Every fault and warning, and what takes a right.
+    pub(super) fn end(mut self) -> (Vec<Fault>, Vec<String>, Vec<Needed>) {
         if !self.unknown_keys.is_empty() {
             let words: Vec<String> = self.unknown_keys.iter().map(|(key, nodes)| format!("{key} ({nodes})")).collect();
             let words = words.join(", ");
             self.warnings.push(format!("nodes have keys that the platform does not know, kept as properties: {words}"));
         }
-        (self.faults, self.warnings)
+        (self.faults, self.warnings, self.needed)
     }
 
     pub(super) fn fault(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {

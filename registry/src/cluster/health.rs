@@ -12,11 +12,12 @@ const REASONS_MAX: usize = 10;
 /// What the nodes' observations say of a cluster that is ready. A node of which there has been no word for too long is
 /// not called healthy, whatever its last observation says.
 pub fn of_ready(nodes: &[NodeRow], now: Timestamp) -> Observed {
-    let troubled: Vec<&NodeRow> =
-        nodes.iter().filter(|node| !node.serves() || node.silent_seconds(now).is_some()).collect();
+    let wanted: Vec<&NodeRow> = nodes.iter().filter(|node| !node.leaving).collect();
+    let away = |node: &NodeRow| !(node.runs() && node.serves()) || node.silent_seconds(now).is_some();
+    let troubled: Vec<&NodeRow> = wanted.iter().copied().filter(|node| away(node) || is_strained(node)).collect();
     let health = match troubled.len() {
         0 => Health::Healthy,
-        count if count == nodes.len() => Health::Unavailable,
+        count if count == wanted.len() && wanted.iter().all(|node| away(node)) => Health::Unavailable,
         _ => Health::Degraded,
     };
     let lines = troubled.iter().map(|node| (node.name.as_str(), reason(node, now)));
@@ -26,7 +27,12 @@ pub fn of_ready(nodes: &[NodeRow], now: Timestamp) -> Observed {
         reasons.truncate(REASONS_MAX);
         reasons.push(format!("and {more} reasons more"));
     }
-    Observed { health, reasons, at: oldest(nodes) }
+    Observed { health, reasons, at: oldest(&wanted) }
+}
+
+/// Whether it serves, and something is the matter with it all the same (its disk is nearly full).
+fn is_strained(node: &NodeRow) -> bool {
+    node.serves() && node.passing == Some(true) && node.said().is_some()
 }
 
 /// What is said of a cluster that is not ready: nothing but when it was last observed.
@@ -39,6 +45,9 @@ pub fn of_other(nodes: &[NodeRow]) -> Observed {
 pub fn of_node(node: &NodeRow, now: Timestamp) -> Health {
     if node.silent_seconds(now).is_some() {
         return Health::Unknown;
+    }
+    if is_strained(node) {
+        return Health::Degraded;
     }
     match (node.status, node.health_declared, node.passing) {
         (NodeStatus::Running, true, Some(true)) => Health::Healthy,
@@ -55,13 +64,15 @@ pub fn silence(seconds: u64) -> String {
 }
 
 /// A cluster's health is as old as the word of the node that was heard of the longest ago.
-fn oldest(nodes: &[NodeRow]) -> Option<Timestamp> {
+fn oldest(nodes: &[&NodeRow]) -> Option<Timestamp> {
     nodes.iter().filter_map(|node| node.observed_at).min()
 }
 
 fn reason(node: &NodeRow, now: Timestamp) -> String {
     match node.silent_seconds(now) {
         Some(seconds) => format!("is {}", silence(seconds)),
+        None if is_strained(node) => format!("serves, but {}", node.said().unwrap_or_default()),
+        None if node.serves() && !node.runs() => "is about to be started anew".to_owned(),
         None => words::trouble(node.status, node.passing, node.said()),
     }
 }

@@ -1,6 +1,7 @@
 //! The steps of operations, moved on by what their cluster reaches. Pure.
 
 use crate::lifecycle::DestroyStage;
+use crate::lifecycle::work::Work;
 use bigdata_common::api::PREFIX;
 use bigdata_common::api::operation::{OperationView, StepView};
 use bigdata_common::status::{ClusterStatus, OperationKind, OperationStatus};
@@ -21,33 +22,72 @@ const RELEASE: &str = "release";
 pub fn begin(id: OperationId, kind: OperationKind, cluster: ClusterDn, now: Timestamp) -> OperationView {
     let names: &[&str] = match kind {
         OperationKind::Launch | OperationKind::Retry => &[SCHEDULING, CONFIGURING, READY],
-        OperationKind::Reconfigure => &[CONFIGURING],
+        // Their steps are those of their work.
+        OperationKind::Reconfigure
+        | OperationKind::Action
+        | OperationKind::Scale
+        | OperationKind::Upgrade
+        | OperationKind::Replace => &[],
         OperationKind::Destroy => &[SCRIPT, RELEASE],
     };
-    let step = |name: &&str| StepView {
-        name: (*name).to_owned(),
-        status: OperationStatus::Pending,
-        started_at: None,
-        ended_at: None,
-        percent: None,
-        message: None,
-    };
-    let mut operation = OperationView {
+    OperationView {
         id,
         kind,
+        action: None,
+        node: None,
+        cause: None,
+        retry_of: None,
         cluster,
         status: OperationStatus::Running,
-        steps: names.iter().map(step).collect(),
+        steps: names.iter().map(|name| pending(name)).collect(),
         error: None,
         created_at: now,
         ended_at: None,
         deadline: None,
         url: format!("{PREFIX}/operations/{id}"),
-    };
-    if kind == OperationKind::Reconfigure {
-        settle(&mut operation, &[], Some(CONFIGURING), now);
     }
+}
+
+fn pending(name: &str) -> StepView {
+    StepView {
+        name: name.to_owned(),
+        status: OperationStatus::Pending,
+        started_at: None,
+        ended_at: None,
+        percent: None,
+        message: None,
+    }
+}
+
+/// The operation of this work, which waits.
+pub fn of_work(work: &Work, cluster: ClusterDn, now: Timestamp) -> OperationView {
+    let mut operation = begin(work.operation, work.kind, cluster, now);
+    operation.status = OperationStatus::Pending;
+    operation.steps = work.steps.iter().map(|step| pending(&step.name())).collect();
     operation
+}
+
+/// The operation of a run beside, which is under way.
+pub fn beside(id: OperationId, action: &str, cluster: ClusterDn, now: Timestamp) -> OperationView {
+    let mut operation = begin(id, OperationKind::Action, cluster, now);
+    operation.action = Some(action.to_owned());
+    operation.steps = vec![pending(action)];
+    progress(&mut operation, 0, now);
+    operation
+}
+
+/// So many steps are done, and the next one is under way.
+pub fn progress(operation: &mut OperationView, done: usize, now: Timestamp) {
+    for (index, step) in operation.steps.iter_mut().enumerate().take(done.saturating_add(1)) {
+        step.started_at = step.started_at.or(Some(now));
+        if index < done && !step.status.is_final() {
+            step.status = OperationStatus::Succeeded;
+            step.ended_at = Some(now);
+            step.percent = Some(100);
+        } else if step.status == OperationStatus::Pending {
+            step.status = OperationStatus::Running;
+        }
+    }
 }
 
 /// Moves a launch's or retry's steps on to where its cluster stands.

@@ -2,6 +2,7 @@
 
 use super::health;
 use super::record::{Cluster, Observed};
+use crate::connect;
 use crate::lifecycle::State;
 use crate::options::MASK;
 use crate::store::nodes::NodeRow;
@@ -9,7 +10,7 @@ use bigdata_common::api::cluster::{
     ClusterEntry, ClusterView, DiskView, EndpointList, EndpointView, NetworkView, NodeView, OutputView, ServiceView,
 };
 use bigdata_common::blueprint::{Blueprint, Node};
-use bigdata_common::event::Output;
+use bigdata_common::event::{EndpointRole, Output};
 use bigdata_common::status::{ClusterStatus, NodeStatus};
 use bigdata_common::{ClusterDn, Name, Timestamp};
 
@@ -79,17 +80,23 @@ pub fn node(dn: &ClusterDn, declared: &Node, row: &NodeRow, now: Timestamp) -> N
         size: disk.size,
         persistent: disk.persistent,
     };
+    let leased = |name: &Name| {
+        let mut interfaces = observation.iter().flat_map(|observation| &observation.interfaces);
+        interfaces.find(|interface| interface.name == *name).map(|interface| interface.address.clone())
+    };
     let network = |(name, network): (&Name, &bigdata_common::blueprint::Network)| NetworkView {
         name: name.clone(),
         networkname: network.networkname.clone(),
-        address: address.clone(),
+        // Where a node has no interfaces of its own, all are the one that it has.
+        address: leased(name).unwrap_or_else(|| address.clone()),
     };
     NodeView {
         dn: dn.node(&row.name),
         name: row.name.clone(),
         cpu: declared.cpu,
         mem: declared.mem,
-        status: row.status,
+        status: shown_status(row),
+        leaving: row.leaving,
         health: health::of_node(row, now),
         ports: observation.map(|observation| observation.ports.clone()).unwrap_or_default(),
         attempt: observation.map_or(0, |observation| observation.attempt.number),
@@ -102,6 +109,16 @@ pub fn node(dn: &ClusterDn, declared: &Node, row: &NodeRow, now: Timestamp) -> N
         networks: declared.networks.iter().map(network).collect(),
         host,
         address,
+    }
+}
+
+/// One that leaves is on its way out from the moment on from which it is wanted no more.
+fn shown_status(row: &NodeRow) -> NodeStatus {
+    match row.status {
+        NodeStatus::Pending | NodeStatus::Queued | NodeStatus::Launching | NodeStatus::Running if row.leaving => {
+            NodeStatus::Stopping
+        }
+        status => status,
     }
 }
 
@@ -133,18 +150,65 @@ pub fn services(cluster: &Cluster, blueprint: &Blueprint, rows: &[NodeRow]) -> V
 }
 
 /// What the script published.
-pub fn endpoints(outputs: &[Output]) -> EndpointList {
+pub fn endpoints(dn: &ClusterDn, outputs: &[Output]) -> EndpointList {
     let endpoint = |output: &Output| {
-        let role = output.endpoint.as_ref()?.role.clone();
-        Some(EndpointView { name: output.key.clone(), role, url: output.value.clone()? })
+        let EndpointRole { role, connect } = output.endpoint.clone()?;
+        let line = connect.as_ref().and_then(|connect| connect::line(dn, connect));
+        Some(EndpointView { name: output.key.clone(), role, url: output.value.clone()?, connect, line })
     };
-    let shown = |output: &Output| OutputView {
-        name: output.key.clone(),
-        value: if output.secret { MASK.to_owned() } else { output.value.clone().unwrap_or_default() },
-        secret: output.secret,
+    // What the script withdrew is kept without a value, so that an older word of it that comes late is known as such.
+    let shown = |output: &Output| {
+        let value = if output.secret { MASK.to_owned() } else { output.value.clone()? };
+        Some(OutputView { name: output.key.clone(), value, secret: output.secret })
     };
     EndpointList {
         endpoints: outputs.iter().filter(|output| !output.secret).filter_map(endpoint).collect(),
-        outputs: outputs.iter().filter(|output| output.endpoint.is_none() || output.secret).map(shown).collect(),
+        outputs: outputs.iter().filter(|output| output.endpoint.is_none() || output.secret).filter_map(shown).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_interface_has_its_leased_address_or_else_the_nodes() {
+        let declared: Node = serde_json::from_value(json!({
+            "cpu": 1.0, "mem": 64, "docker_image": "i",
+            "networks": {"eth0": {"networkname": "admin"}, "eth1": {"networkname": "storage"}},
+        }))
+        .unwrap();
+        let observation = |interfaces: serde_json::Value| {
+            json!({
+                "status": "running", "attempt": {"id": uuid::Uuid::from_u128(1), "number": 1}, "agent": "a", "host": "h",
+                "address": "10.1.0.7", "interfaces": interfaces, "ports": {}, "passing": null, "observed_at": Timestamp::from_millis(0),
+                "restarts": 0, "reason": null, "gave_up": false,
+            })
+        };
+        let shown = |interfaces: serde_json::Value| -> Vec<String> {
+            let row = NodeRow {
+                name: "n".parse().unwrap(),
+                status: NodeStatus::Running,
+                health_declared: false,
+                passing: None,
+                observed_at: None,
+                observation: Some(serde_json::from_value(observation(interfaces)).unwrap()),
+                holds_ms: None,
+                silent: false,
+                wish: bigdata_common::internal::NodeWish { revision: 1, incarnation: 0, elsewhere: false },
+                leaving: false,
+                told: None,
+            };
+            let dn = bigdata_common::ClusterId::parse_any("clusters/ann/demo/1.0/1").unwrap().dn().clone();
+            let networks = node(&dn, &declared, &row, Timestamp::from_millis(0)).networks;
+            networks.into_iter().map(|it| format!("{} {} {}", it.name, it.networkname, it.address)).collect()
+        };
+        let leased = json!([
+            {"name": "eth0", "network": "admin", "address": "10.1.0.7"},
+            {"name": "eth1", "network": "storage", "address": "10.2.0.9"},
+        ]);
+        assert_eq!(shown(leased), ["eth0 admin 10.1.0.7", "eth1 storage 10.2.0.9"]);
+        assert_eq!(shown(json!([])), ["eth0 admin 10.1.0.7", "eth1 storage 10.1.0.7"]);
     }
 }

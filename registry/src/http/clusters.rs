@@ -16,6 +16,8 @@ use bigdata_common::api::cluster::{ClusterList, EndpointList, NodeList, ServiceL
 use bigdata_common::api::problem::ProblemCode;
 use bigdata_common::internal::Specification;
 use bigdata_common::status::ClusterStatus;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -177,14 +179,24 @@ async fn specification(registry: &Registry, cluster: &Cluster) -> Result<Specifi
 
 async fn nodes(registry: Data<Registry>, caller: Caller, path: ClusterPath) -> Result<Json<NodeList>, ApiError> {
     let cluster = path::cluster(&registry, &caller, &path).await?;
-    let specification = specification(&registry, &cluster).await?;
     let rows = store::nodes::all(&registry.db, &cluster.id).await?;
     let now = registry.clock.now();
-    let view = |row: &store::nodes::NodeRow| {
-        let declared = specification.blueprint.nodes.get(&row.name)?;
-        Some(view::node(cluster.id.dn(), declared, row, now))
-    };
-    Ok(Json(NodeList { nodes: rows.iter().filter_map(view).collect() }))
+    let mut revisions: BTreeMap<u32, Specification> = BTreeMap::new();
+    let mut list = NodeList { nodes: Vec::new() };
+    for row in &rows {
+        // On the way from one revision to another they differ; one that leaves stays what it was.
+        let revision = match revisions.entry(row.wish.revision) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let number = *entry.key();
+                let found = store::clusters::revision(&registry.db, &cluster.id, number).await?;
+                entry.insert(found.ok_or_else(|| ApiError::internal("a node's revision is not stored"))?)
+            }
+        };
+        let declared = revision.blueprint.nodes.get(&row.name);
+        list.nodes.extend(declared.map(|declared| view::node(cluster.id.dn(), declared, row, now)));
+    }
+    Ok(Json(list))
 }
 
 async fn node(
@@ -212,5 +224,5 @@ async fn endpoints(
     path: ClusterPath,
 ) -> Result<Json<EndpointList>, ApiError> {
     let cluster = path::cluster(&registry, &caller, &path).await?;
-    Ok(Json(view::endpoints(&store::outputs::all(&registry.db, &cluster.id).await?)))
+    Ok(Json(view::endpoints(cluster.id.dn(), &store::outputs::all(&registry.db, &cluster.id).await?)))
 }

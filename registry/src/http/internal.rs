@@ -1,17 +1,18 @@
 //! What the other services ask.
 
 use super::path::{self, Query, unknown_cluster};
-use super::{heard, secrets};
+use super::{engines, heard, secrets};
 use crate::cluster::record::Cluster;
 use crate::invariants;
 use crate::registry::Registry;
 use crate::store;
-use actix_web::web::{self, Data, Json, Path, ServiceConfig};
-use bigdata_chassis::http::{ApiError, Internal};
+use actix_web::HttpResponse;
+use actix_web::web::{self, Bytes, Data, Json, Path, ServiceConfig};
+use bigdata_chassis::http::{ApiError, Internal, json};
 use bigdata_common::ClusterId;
 use bigdata_common::internal::{ClusterPage, ClusterState, Secrets, Specification};
 use bigdata_common::invariants::Invariants;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
@@ -20,12 +21,14 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(web::resource("/clusters/{id}").route(web::get().to(state)))
         .service(web::resource("/clusters/{id}/revisions/{revision}").route(web::get().to(revision)))
         .service(web::resource("/clusters/{id}/secrets").route(web::get().to(secrets_of)))
+        .service(web::resource("/clusters/{id}/secrets/{name}").route(web::put().to(change_secret)))
         .service(web::resource("/invariants").route(web::get().to(invariants_now)))
+        .service(web::resource("/engines").route(web::put().to(engines::put)))
         .service(web::resource("/heard").route(web::post().to(heard::post)));
 }
 
 async fn identity(registry: Data<Registry>, _internal: Internal) -> Json<Value> {
-    Json(json!({"id": registry.id}))
+    Json(serde_json::json!({"id": registry.id}))
 }
 
 async fn invariants_now(registry: Data<Registry>, _internal: Internal) -> Result<Json<Invariants>, ApiError> {
@@ -34,8 +37,8 @@ async fn invariants_now(registry: Data<Registry>, _internal: Internal) -> Result
 
 async fn states(registry: &Registry, clusters: Vec<Cluster>) -> Result<Vec<ClusterState>, ApiError> {
     let (Some(first), Some(last)) = (clusters.first(), clusters.last()) else { return Ok(Vec::new()) };
-    let mut observed = store::nodes::observed(&registry.db, &first.id, &last.id).await?;
-    let mut nodes_of = |cluster: &Cluster| observed.swap_remove(&cluster.id.to_string()).unwrap_or_default();
+    let mut told = store::wishes::told(&registry.db, &first.id, &last.id).await?;
+    let mut nodes_of = |cluster: &Cluster| told.swap_remove(&cluster.id.to_string()).unwrap_or_default();
     Ok(clusters.iter().map(|cluster| cluster.to_state(nodes_of(cluster))).collect())
 }
 
@@ -80,4 +83,14 @@ async fn secrets_of(
         return Err(unknown_cluster(&id));
     }
     secrets::open(&registry, &cluster).await.map(Json)
+}
+
+async fn change_secret(
+    registry: Data<Registry>,
+    _internal: Internal,
+    path: Path<(String, String)>,
+    body: Bytes,
+) -> Result<HttpResponse, ApiError> {
+    secrets::change(&registry, &parse(&path.0)?, &path.1, &json::body(&body)?).await?;
+    Ok(HttpResponse::NoContent().finish())
 }

@@ -2,15 +2,17 @@
 
 use super::path::{self, ProductPath, Query};
 use super::products;
-use crate::launch::{self, Idempotency, LaunchRequest};
+use crate::idempotency::Idempotency;
+use crate::launch::{self, LaunchRequest};
 use crate::registry::Registry;
 use actix_web::http::header::LOCATION;
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use bigdata_chassis::http::{ApiError, Caller, json};
+use bigdata_chassis::trace::{self, Cause};
 use bigdata_common::Role;
-use bigdata_common::api::problem::ProblemCode;
 use serde_json::{Map, Value};
+use tracing::Instrument;
 
 pub(super) fn routes(config: &mut ServiceConfig) {
     config.service(
@@ -32,18 +34,16 @@ async fn post(
     caller.require(Role::User)?;
     let product = path::product(&path)?;
     let options: Map<String, Value> = if body.is_empty() { Map::new() } else { json::body(&body)? };
-    let key = match request.headers().get("idempotency-key").map(|key| key.to_str()) {
-        None => None,
-        Some(Ok(key)) => Some(Idempotency::new(key, request.path(), &body)?),
-        Some(Err(_)) => {
-            return Err(ApiError::new(ProblemCode::InvalidField, "an Idempotency-Key is printable ASCII"));
-        }
-    };
-    let wanted = LaunchRequest { user: caller.0.user, product, options, idempotency: key };
+    let key = Idempotency::of(&request, &body)?;
+    let administrator = caller.0.has(Role::Admin);
+    let wanted = LaunchRequest { user: caller.0.user, administrator, product, options, idempotency: key };
     if path::flag(&query, "dry_run")? {
         return Ok(HttpResponse::Ok().json(launch::dry_run(&registry, wanted).await?));
     }
-    let launched = launch::launch(&registry, wanted).await?;
+    let shared = registry.clone().into_inner();
+    let launching = async move { launch::launch(&shared, wanted).await };
+    let launching = registry.runtime.spawn(trace::within(Cause::current(), launching).in_current_span());
+    let launched = launching.await.map_err(ApiError::internal)??;
     let mut body = serde_json::to_value(&launched).map_err(ApiError::internal)?;
     // Beside `dn`, under the name that newer clients look for.
     if let Value::Object(fields) = &mut body {

@@ -1,7 +1,10 @@
 //! What people and services ask, over HTTP.
 
+mod backups;
 mod changes;
 mod clusters;
+mod container_rights;
+mod engines;
 mod events;
 mod heard;
 mod internal;
@@ -9,10 +12,14 @@ mod launch;
 mod operations;
 mod parameters;
 mod path;
+mod product_actions;
 mod product_parts;
 mod products;
 mod secrets;
 mod shown;
+mod wishes;
+
+pub(crate) use path::unknown_cluster;
 
 use crate::registry::Registry;
 use actix_web::middleware::from_fn;
@@ -31,8 +38,15 @@ pub(crate) fn routes(config: &mut ServiceConfig, registry: &Arc<Registry>) {
             .configure(launch::routes)
             .configure(operations::routes)
             .configure(events::routes)
+            .configure(backups::routes)
+            .configure(wishes::routes)
             .configure(clusters::routes),
     );
     parked_routes(config, &registry.db);
-    config.service(web::scope("/internal/v1").wrap(from_fn(parameters::middleware)).configure(internal::routes));
+    config.service(
+        web::scope("/internal/v1")
+            .wrap(from_fn(parameters::middleware))
+            .configure(internal::routes)
+            .configure(backups::internal_routes),
+    );
 }

@@ -1,19 +1,20 @@
 //! Operations, and the older system's queue.
 
 use super::path::{self, ClusterPath, Query, unknown_cluster};
+use super::wishes::Wish;
+use crate::change::asked::{self, Asked};
 use crate::cluster::course::Course;
-use crate::lifecycle::Fact;
 use crate::registry::Registry;
 use crate::store;
 use crate::store::operations::Scope;
 use actix_web::http::header::{LOCATION, RETRY_AFTER};
-use actix_web::web::{self, Data, Json, ServiceConfig};
-use actix_web::{HttpResponse, web::Path};
+use actix_web::web::{self, Bytes, Data, Json, Path, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
 use bigdata_chassis::http::{ApiError, Caller};
 use bigdata_common::api::PREFIX;
 use bigdata_common::api::operation::{OperationList, OperationView};
 use bigdata_common::api::problem::ProblemCode;
-use bigdata_common::status::OperationKind;
+use bigdata_common::status::{OperationKind, OperationStatus};
 use bigdata_common::{ClusterId, OperationId, Role};
 use serde_json::json;
 
@@ -22,6 +23,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .service(web::resource("/queue/{id}").route(web::get().to(queue)))
         .service(web::resource("/operations").route(web::get().to(list)))
         .service(web::resource("/operations/{id}").route(web::get().to(show)).route(web::delete().to(cancel)))
+        .service(web::resource("/operations/{id}/retry").route(web::post().to(retry)))
         .service(
             web::resource("/clusters/{user}/{product}/{version}/{number}/operations")
                 .route(web::get().to(list_of_cluster)),
@@ -104,10 +106,9 @@ async fn cancel(registry: Data<Registry>, caller: Caller, id: Path<String>) -> R
     let mut tx = registry.db.begin().await?;
     let held = store::clusters::lock(&mut tx, &cluster).await?;
     let held = held.ok_or_else(|| unknown_cluster(&operation.cluster.to_string()))?;
+    let mut course = Course::new(&mut tx, held, registry.clock.now());
     // It may have ended, and another begun, since it was looked at.
-    if held.operation == Some(operation.id) {
-        let mut course = Course::new(&mut tx, held, registry.clock.now());
-        course.apply(Fact::CancelRequested(format!("cancelled by {}", caller.0.user))).await?;
+    if course.cancel(operation.id, format!("cancelled by {}", caller.0.user)).await? {
         course.store().await?;
         tx.commit().await?;
         registry.changed(&cluster);
@@ -115,4 +116,65 @@ async fn cancel(registry: Data<Registry>, caller: Caller, id: Path<String>) -> R
         drop(tx);
     }
     Ok(answer(find(&registry, &caller, &id).await?))
+}
+
+/// Begins what failed or was cancelled again: the same request, as it comes out for the cluster as it is now.
+async fn retry(
+    registry: Data<Registry>,
+    caller: Caller,
+    id: Path<String>,
+    request: HttpRequest,
+    body: Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let operation = find(&registry, &caller, &id).await?;
+    let not_retriable = |detail: String| ApiError::new(ProblemCode::NotRetriable, detail);
+    if let Some(detail) = no_retry(&operation) {
+        return Err(not_retriable(detail));
+    }
+    if !body.is_empty() && body.as_ref() != b"{}" {
+        let detail = "a retry asks for the same as before, and takes nothing; ask anew for something else";
+        return Err(ApiError::new(ProblemCode::InvalidField, detail));
+    }
+    let Some(sealed) = store::operations::asked(&registry.db, operation.id).await? else {
+        let detail = format!("what was asked for with operation {} is not kept; ask for it anew", operation.id);
+        return Err(not_retriable(detail));
+    };
+    let text = registry.vault.open(&asked::place(operation.id), &sealed).map_err(|error| {
+        tracing::error!(operation = %operation.id, error = &error as &dyn std::error::Error, "a request cannot be opened");
+        not_retriable("what was asked for was sealed with another key; ask for it anew".to_owned())
+    })?;
+    let asked: Asked = serde_json::from_str(&text).map_err(ApiError::internal)?;
+    let wish = Wish { id: operation.cluster.into(), asked, dry_run: false, retry_of: Some(operation.id) };
+    wish.begin(&registry, &caller, &request, &body).await
+}
+
+/// Why an operation is not begun again, with what leads on.
+fn no_retry(operation: &OperationView) -> Option<String> {
+    let (id, dn) = (operation.id, &operation.cluster);
+    match (operation.status, operation.kind) {
+        (OperationStatus::Pending | OperationStatus::Running, _) => Some(format!(
+            "operation {id} is {} and has not ended; wait for that, or cancel it first (DELETE …/operations/{id}, or \
+             bigdata operation cancel {id})",
+            operation.status
+        )),
+        (OperationStatus::Succeeded, _) => Some(format!("operation {id} succeeded; ask anew for the same once more")),
+        (_, OperationKind::Launch | OperationKind::Retry) => Some(format!(
+            "a launch is taken up again with its cluster: POST …/{dn}/retry, or bigdata cluster retry {dn}"
+        )),
+        (_, OperationKind::Destroy) => Some(format!(
+            "a cluster that is being destroyed is destroyed again: DELETE …/{dn}, or bigdata cluster destroy {dn}"
+        )),
+        (_, kind) if operation.cause.is_some() || kind == OperationKind::Reconfigure => Some(format!(
+            "the platform began operation {id} by itself ({}), and begins another when there is new reason to",
+            operation.cause.as_deref().unwrap_or("nodes were started anew")
+        )),
+        (
+            OperationStatus::Failed | OperationStatus::Cancelled,
+            OperationKind::Reconfigure
+            | OperationKind::Action
+            | OperationKind::Scale
+            | OperationKind::Upgrade
+            | OperationKind::Replace,
+        ) => None,
+    }
 }

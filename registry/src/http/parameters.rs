@@ -12,12 +12,21 @@ use std::collections::BTreeSet;
 
 /// What the address of this pattern takes.
 fn known(method: &Method, pattern: &str) -> &'static [&'static str] {
+    match (method.as_str(), pattern) {
+        ("GET", "/internal/v1/backups") => return &["removing"],
+        ("GET", "/internal/v1/backups/{id}") => return &["cluster"],
+        _ => {}
+    }
     let clusters = pattern.split_once("/clusters").map(|(_, tail)| tail.matches('/').count());
     match (method.as_str(), pattern.rsplit('/').next().unwrap_or_default(), clusters) {
         ("POST", "{version}", None) => &["dry_run"],
         ("GET" | "HEAD", "{number}", _) => &["wait", "timeout"],
         ("DELETE", "{number}", _) => &["force"],
-        ("GET" | "HEAD", "events" | "operations", _) => &["after", "limit"],
+        ("POST", "scale", Some(_)) => &["remove", "dry_run"],
+        ("POST", "upgrade", Some(_)) => &["dry_run"],
+        ("POST", "replace", Some(_)) => &["elsewhere"],
+        ("GET" | "HEAD", "actions", None) => &["parsed"],
+        ("GET" | "HEAD", "events" | "operations" | "backups", _) => &["after", "limit"],
         ("GET" | "HEAD", "clusters" | "{user}" | "{product}" | "{version}", Some(_)) => &["status", "after", "limit"],
         _ => &[],
     }

@@ -1,8 +1,9 @@
-//! The parts of a product: template, options, script, logo, reach. PUT takes the text as it stands, whatever its content
+//! The parts of a product: template, options, actions, script, logo, reach. PUT takes the text as it stands, whatever its content
 //! type; each accepted change makes a new revision.
 
 use super::path::{self, ProductPath};
-use crate::launch::{find_product, render_error, unknown_product};
+use super::{container_rights, product_actions};
+use crate::launch::{find_product, render_error, trial, unknown_product};
 use crate::options::Declaration;
 use crate::product::{Product, script};
 use crate::registry::Registry;
@@ -24,14 +25,20 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .service(part("template").route(web::get().to(get_template)).route(web::put().to(put_template)))
         .service(part("options").route(web::get().to(get_options)).route(web::put().to(put_options)))
+        .service(part("actions").route(web::get().to(product_actions::get)).route(web::put().to(product_actions::put)))
         .service(part("orchestrator").route(web::get().to(get_script)).route(web::put().to(put_script)))
         // As the older system spelled it at first.
         .service(part("orquestrator").route(web::get().to(get_script)).route(web::put().to(put_script)))
         .service(part("logo_url").route(web::get().to(get_logo)).route(web::put().to(put_logo)))
-        .service(part("reach").route(web::get().to(get_reach)).route(web::put().to(put_reach)));
+        .service(part("reach").route(web::get().to(get_reach)).route(web::put().to(put_reach)))
+        .service(
+            part("container-rights")
+                .route(web::get().to(container_rights::get))
+                .route(web::put().to(container_rights::put)),
+        );
 }
 
-fn text(body: &Bytes, most: usize) -> Result<String, ApiError> {
+pub(super) fn text(body: &Bytes, most: usize) -> Result<String, ApiError> {
     if body.len() > most {
         return Err(ApiError::new(ProblemCode::BodyTooLarge, format!("at most {most} bytes are taken here")));
     }
@@ -41,7 +48,7 @@ fn text(body: &Bytes, most: usize) -> Result<String, ApiError> {
     }
 }
 
-async fn change(
+pub(super) async fn change(
     registry: &Registry,
     path: &ProductPath,
     change: impl FnOnce(&mut Product),
@@ -49,7 +56,7 @@ async fn change(
     let reference = path::product(path)?;
     let mut tx = registry.db.begin().await?;
     let product = store::products::lock(&mut tx, &reference).await?;
-    let mut product = product.ok_or_else(|| unknown_product(&reference))?;
+    let mut product = product.ok_or_else(|| unknown_product(registry, &reference))?;
     change(&mut product);
     product.seal();
     store::products::update(&mut tx, &product).await?;
@@ -58,7 +65,7 @@ async fn change(
 }
 
 /// A JSON string as the older system has it, or the text itself for who asks for text.
-fn answer(request: &HttpRequest, text: String) -> HttpResponse {
+pub(super) fn answer(request: &HttpRequest, text: String) -> HttpResponse {
     if wants_text(request) {
         HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(text)
     } else {
@@ -66,7 +73,7 @@ fn answer(request: &HttpRequest, text: String) -> HttpResponse {
     }
 }
 
-fn wants_text(request: &HttpRequest) -> bool {
+pub(super) fn wants_text(request: &HttpRequest) -> bool {
     let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     accept.trim_start().starts_with("text/")
 }
@@ -83,14 +90,17 @@ async fn put_template(
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Role::Publisher)?;
-    find_product(&registry, &path::product(&path)?).await?;
+    let mut product = find_product(&registry, &path::product(&path)?).await?;
     let source = text(&body, SOURCE_MAX)?;
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let language = if kind.to_ascii_lowercase().contains("yaml") { Language::Yaml } else { Language::Json };
     registry.renderer.check(&source, language).await.map_err(render_error)?;
+    (product.template, product.language) = (Some(source.clone()), language);
+    let needed = trial(&registry, &product, &caller.0.user).await?;
+    let now = registry.clock.now();
     change(&registry, &path, |product| {
-        product.template = Some(source);
-        product.language = language;
+        product.set_template(source, language, &caller.0, now);
+        product.container_rights.needed = needed.unwrap_or_default();
     })
     .await
 }
@@ -118,7 +128,15 @@ async fn put_options(
         let detail = format!("the options are no declaration: {first}");
         return Err(ApiError::with_faults(ProblemCode::InvalidField, detail, faults));
     }
-    change(&registry, &path, |product| product.options = Some(options)).await
+    let mut product = find_product(&registry, &path::product(&path)?).await?;
+    product.options = Some(options.clone());
+    let needed = trial(&registry, &product, &caller.0.user).await?;
+    let now = registry.clock.now();
+    change(&registry, &path, |product| {
+        product.set_options(options, &caller.0, now);
+        product.container_rights.needed = needed.unwrap_or_default();
+    })
+    .await
 }
 
 async fn get_options(
@@ -146,12 +164,13 @@ async fn put_script(
 ) -> Result<HttpResponse, ApiError> {
     caller.require(Role::Publisher)?;
     let source = text(&body, script::SCRIPT_MAX)?;
-    if source.trim().is_empty() {
-        return change(&registry, &path, |product| product.orchestrator = None).await;
+    let source = (!source.trim().is_empty()).then_some(source);
+    if let Some(source) = &source {
+        script::check(source, &registry.settings.interpreters)
+            .map_err(|why| ApiError::new(ProblemCode::InvalidOrchestrator, why))?;
     }
-    script::check(&source, &registry.settings.interpreters)
-        .map_err(|why| ApiError::new(ProblemCode::InvalidOrchestrator, why))?;
-    change(&registry, &path, |product| product.orchestrator = Some(source)).await
+    let now = registry.clock.now();
+    change(&registry, &path, |product| product.set_orchestrator(source, &caller.0, now)).await
 }
 
 async fn get_script(

@@ -1,7 +1,7 @@
 //! Products as wholes: register, list, show, delete.
 
 use super::path::{self, ProductPath};
-use crate::launch::{find_product, unknown_product};
+use crate::launch::{find_product, unknown_product, unless_it_comes};
 use crate::product::{Product, version};
 use crate::registry::Registry;
 use crate::store;
@@ -74,7 +74,7 @@ async fn versions(
     let mut listed = store::products::list(&registry.db, Some(&name), None).await?;
     if listed.is_empty() {
         let detail = format!("there is no product {name}; GET {PREFIX}/products lists those there are");
-        return Err(ApiError::new(ProblemCode::UnknownProduct, detail));
+        return Err(unless_it_comes(&registry, ApiError::new(ProblemCode::UnknownProduct, detail)));
     }
     listed.sort_by(by_version);
     Ok(Json(VersionList { versions: listed.into_iter().map(|product| product.reference.version).collect() }))
@@ -91,7 +91,7 @@ pub(super) async fn show(
 ) -> Result<Json<ProductView>, ApiError> {
     let reference = path::product(&path)?;
     let listed = store::products::list(&registry.db, Some(&reference.name), Some(&reference.version)).await?;
-    listed.into_iter().next().map(|listed| Json(view(listed))).ok_or_else(|| unknown_product(&reference))
+    listed.into_iter().next().map(|listed| Json(view(listed))).ok_or_else(|| unknown_product(&registry, &reference))
 }
 
 fn view(listed: Listed) -> ProductView {
@@ -104,6 +104,7 @@ fn view(listed: Listed) -> ProductView {
         revision: listed.revision,
         missing: if listed.has_template { Vec::new() } else { vec!["template".to_owned()] },
         clusters: listed.clusters,
+        container_rights: listed.container_rights,
     }
 }
 
@@ -117,7 +118,10 @@ pub(super) async fn delete(
     let mut tx = registry.db.begin().await?;
     if store::products::lock(&mut tx, &reference).await?.is_none() {
         drop(tx);
-        return Err(find_product(&registry, &reference).await.err().unwrap_or_else(|| unknown_product(&reference)));
+        return Err(find_product(&registry, &reference)
+            .await
+            .err()
+            .unwrap_or_else(|| unknown_product(&registry, &reference)));
     }
     let clusters = store::clusters::count_of_product(&mut tx, &reference).await?;
     if clusters > 0 {

@@ -4,15 +4,16 @@ use super::history;
 use crate::cluster::record::Cluster;
 use crate::lifecycle::State;
 use crate::store::nodes::NodeRow;
-use bigdata_common::Timestamp;
 use bigdata_common::api::cluster::EventView;
 use bigdata_common::api::operation::OperationView;
 use bigdata_common::internal::Desired;
 use bigdata_common::status::{NodeStatus, OperationKind};
+use bigdata_common::{Name, Timestamp};
 
 pub(super) const ONE_LAUNCH: &str = "every accepted launch has exactly one cluster";
 pub(super) const HISTORY: &str = "a cluster's history is a way through the status machine without gaps";
 pub(super) const ONE_OPERATION: &str = "at most one operation changes a cluster at a time";
+pub(super) const WISHES: &str = "every node that is wanted is described by its revision";
 pub(super) const IN_TIME: &str = "every operation ends within its deadline";
 pub(super) const NOTHING_LEFT: &str = "of a destroyed cluster nothing is left but what is listed";
 
@@ -25,6 +26,8 @@ pub(super) struct Stored {
     pub(super) events: Vec<EventView>,
     pub(super) operations: Vec<OperationView>,
     pub(super) nodes: Vec<NodeRow>,
+    /// Nodes whose wishes name a revision that does not describe them.
+    pub(super) undescribed: Vec<Name>,
 }
 
 impl Stored {
@@ -39,7 +42,7 @@ impl Stored {
         }
         faults.extend(history::fault(&self.events, cluster.sequence, status).map(|fault| (HISTORY, fault)));
         for operation in self.operations.iter().filter(|operation| !operation.status.is_final()) {
-            if cluster.operation != Some(operation.id) {
+            if !cluster.open_operations().any(|open| open == operation.id) {
                 faults.push((ONE_OPERATION, format!("operation {} is open, and not the cluster's", operation.id)));
             }
             let over = operation.deadline.filter(|deadline| deadline.plus_millis(GRACE_MS) < now);
@@ -47,10 +50,17 @@ impl Stored {
                 faults.push((IN_TIME, format!("operation {} is open since its deadline {deadline}", operation.id)));
             }
         }
-        if let Some(id) = cluster.operation
-            && !self.operations.iter().any(|operation| operation.id == id && !operation.status.is_final())
-        {
+        let is_open = |id| self.operations.iter().any(|operation| operation.id == id && !operation.status.is_final());
+        for id in cluster.open_operations().filter(|id| !is_open(*id)) {
             faults.push((ONE_OPERATION, format!("its operation {id} is not open")));
+        }
+        if cluster.work().map(|work| work.operation) != cluster.operation
+            && matches!(cluster.state, State::Ready { .. })
+        {
+            faults.push((ONE_OPERATION, "its operation is not that of its work".to_owned()));
+        }
+        for node in &self.undescribed {
+            faults.push((WISHES, format!("its revision does not describe the node {node}")));
         }
         faults.extend(self.left(now).map(|fault| (NOTHING_LEFT, fault)));
         faults

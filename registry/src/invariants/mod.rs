@@ -8,11 +8,12 @@ pub mod history;
 
 use crate::registry::Registry;
 use crate::store;
+use crate::store::nodes::NodeRow;
 use bigdata_common::invariants::Invariants;
 use bigdata_common::status::NodeStatus;
-use bigdata_common::{AttemptId, ClusterId, Timestamp};
-use cluster::{HISTORY, IN_TIME, NOTHING_LEFT, ONE_LAUNCH, ONE_OPERATION, Stored};
-use std::collections::HashMap;
+use bigdata_common::{AttemptId, ClusterId, Name, Timestamp};
+use cluster::{HISTORY, IN_TIME, NOTHING_LEFT, ONE_LAUNCH, ONE_OPERATION, Stored, WISHES};
+use std::collections::{BTreeSet, HashMap};
 
 /// Clusters of one transaction.
 const PAGE: u32 = 50;
@@ -87,12 +88,33 @@ async fn look(
 async fn load(tx: &mut bigdata_chassis::Tx, id: &ClusterId, hold: bool) -> Result<Option<Stored>, sqlx::Error> {
     let cluster = if hold { store::clusters::lock(tx, id).await? } else { store::invariants::cluster(tx, id).await? };
     let Some(cluster) = cluster else { return Ok(None) };
+    let nodes = store::nodes::all_in(tx, id).await?;
     Ok(Some(Stored {
         cluster,
         events: store::invariants::events(tx, id).await?,
         operations: store::invariants::operations(tx, id).await?,
-        nodes: store::nodes::all_in(tx, id).await?,
+        undescribed: undescribed(tx, id, &nodes).await?,
+        nodes,
     }))
+}
+
+async fn undescribed(
+    tx: &mut bigdata_chassis::Tx,
+    id: &ClusterId,
+    nodes: &[NodeRow],
+) -> Result<Vec<Name>, sqlx::Error> {
+    let wanted: Vec<&NodeRow> = nodes.iter().filter(|node| !node.leaving).collect();
+    let revisions: BTreeSet<u32> = wanted.iter().map(|node| node.wish.revision).collect();
+    let mut undescribed = Vec::new();
+    for revision in revisions {
+        let stored = store::clusters::revision_in(tx, id, revision).await?;
+        let of_it = wanted.iter().filter(|node| node.wish.revision == revision);
+        let unknown = of_it.filter(|node| {
+            stored.as_ref().is_none_or(|(specification, _)| !specification.blueprint.nodes.contains_key(&node.name))
+        });
+        undescribed.extend(unknown.map(|node| node.name.clone()));
+    }
+    Ok(undescribed)
 }
 
 impl Findings {
@@ -123,6 +145,7 @@ impl Findings {
             (NUMBERS, numbers),
             (HISTORY, self.clusters),
             (ONE_OPERATION, self.clusters),
+            (WISHES, self.nodes),
             (IN_TIME, self.operations),
             (ONE_ATTEMPT, self.nodes),
             (NOTHING_LEFT, self.destroyed),

@@ -1,61 +1,48 @@
 //! From a product and a flat map of options to a stored cluster.
 
-mod plan;
+mod engines;
+pub(crate) mod plan;
+pub(crate) mod rights;
+mod trial;
 
-use crate::cluster::course::Course;
+pub(crate) use trial::trial;
+
+use crate::cluster::birth;
+use crate::idempotency::Idempotency;
 use crate::product::Product;
 use crate::registry::Registry;
 use crate::store;
-use crate::store::idempotency::Remembered;
+use crate::store::launches::Ground;
 use crate::template::RenderError;
 use bigdata_chassis::Tx;
 use bigdata_chassis::http::ApiError;
-use bigdata_chassis::secret::sha256_hex;
+use bigdata_chassis::readiness::CATALOG;
 use bigdata_common::api::PREFIX;
 use bigdata_common::api::cluster::{DryRun, Launched};
 use bigdata_common::api::problem::ProblemCode;
-use bigdata_common::event::Event;
-use bigdata_common::status::{ClusterStatus, OperationKind};
+use bigdata_common::status::ClusterStatus;
 use bigdata_common::{ClusterDn, ClusterId, Name, ProductRef};
-use plan::{Plan, cluster, plan, specification};
+use plan::{Plan, plan};
 use serde_json::{Map, Value};
 
 /// How often a launch whose number was taken by another replica is tried again.
 const NUMBER_ATTEMPTS: u32 = 20;
 /// So often without holding the number: holding it keeps other replicas' launches waiting while the template is rendered.
 const UNHELD_ATTEMPTS: u32 = 3;
-/// The longest idempotency key.
-const KEY_MAX: usize = 255;
 
 /// What a launch asks for.
 pub(crate) struct LaunchRequest {
     pub(crate) user: Name,
+    /// Whether backups of others may be named.
+    pub(crate) administrator: bool,
     pub(crate) product: ProductRef,
     pub(crate) options: Map<String, Value>,
     pub(crate) idempotency: Option<Idempotency>,
 }
 
-/// An idempotency key, and the request that it belongs to.
-pub(crate) struct Idempotency {
-    key: String,
-    /// Never stored as it is: a secret among the options could be guessed from it.
-    request_hash: String,
-}
-
 impl LaunchRequest {
     fn cluster(&self, number: u64) -> ClusterId {
         ClusterDn { user: self.user.clone(), product: self.product.clone(), number }.into()
-    }
-}
-
-impl Idempotency {
-    pub(crate) fn new(key: &str, path: &str, body: &[u8]) -> Result<Self, ApiError> {
-        if key.is_empty() || key.len() > KEY_MAX || !key.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
-            let detail = format!("an Idempotency-Key has 1 to {KEY_MAX} printable ASCII characters");
-            return Err(ApiError::new(ProblemCode::InvalidField, detail));
-        }
-        let request_hash = sha256_hex(&[path.as_bytes(), b"\n", body].concat());
-        Ok(Self { key: key.to_owned(), request_hash })
     }
 }
 
@@ -67,17 +54,18 @@ pub(crate) async fn launch(registry: &Registry, request: LaunchRequest) -> Resul
     let _lane = registry.lane((&request.user, &request.product)).await;
     for attempt in 0..NUMBER_ATTEMPTS {
         let launched = if attempt < UNHELD_ATTEMPTS || !registry.db.is_postgres() {
-            let number = store::identity::next_number(&registry.db, &request.user, &request.product).await?;
-            let id = request.cluster(number);
-            let plan = plan(registry, &request, &id).await?;
-            store_plan(registry, registry.db.begin().await?, &request, &id, plan).await?
+            let ground = ground(registry, &request).await?;
+            let id = request.cluster(ground.number);
+            let plan = plan_for_now(registry, &request, ground, &id).await?;
+            store_plan(registry, None, &request, &id, plan).await?
         } else {
             // Only one launch of this process holds a connection while it renders.
             let _turn = registry.holding.lock().await;
             let mut tx = registry.db.begin().await?;
             let id = request.cluster(store::identity::hold_number(&mut tx, &request.user, &request.product).await?);
-            let plan = plan(registry, &request, &id).await?;
-            store_plan(registry, tx, &request, &id, plan).await?
+            let ground = ground(registry, &request).await?;
+            let plan = plan_for_now(registry, &request, ground, &id).await?;
+            store_plan(registry, Some(tx), &request, &id, plan).await?
         };
         if let Some(launched) = launched {
             registry.changed(&launched.id);
@@ -91,37 +79,65 @@ pub(crate) async fn launch(registry: &Registry, request: LaunchRequest) -> Resul
     Err(ApiError::new(ProblemCode::TooManyRequests, "too many launches of this product at once; try again"))
 }
 
+/// Plans a launch that some agent can run, as far as that is known.
+async fn plan_for_now(
+    registry: &Registry,
+    request: &LaunchRequest,
+    ground: Ground,
+    id: &ClusterId,
+) -> Result<Plan, ApiError> {
+    let plan = plan(registry, request, ground, id).await?;
+    match engines::lacking(registry, &plan.read.blueprint).await? {
+        Some(lacking) => Err(lacking.refusal()),
+        None => Ok(plan),
+    }
+}
+
 /// What would be launched.
 pub(crate) async fn dry_run(registry: &Registry, request: LaunchRequest) -> Result<DryRun, ApiError> {
-    let id = request.cluster(store::identity::next_number(&registry.db, &request.user, &request.product).await?);
-    let plan = plan(registry, &request, &id).await?;
+    let ground = ground(registry, &request).await?;
+    let id = request.cluster(ground.number);
+    let plan = plan(registry, &request, ground, &id).await?;
     let options = plan.options.masked();
-    Ok(DryRun { blueprint: plan.read.blueprint, options, warnings: plan.read.warnings, fits: None })
+    let mut warnings = plan.read.warnings;
+    warnings.extend(engines::lacking(registry, &plan.read.blueprint).await?.map(|lacking| lacking.words()));
+    Ok(DryRun { blueprint: plan.read.blueprint, options, warnings, fits: None })
 }
 
 async fn replayed(registry: &Registry, request: &LaunchRequest) -> Result<Option<Launched>, ApiError> {
-    let Some(idempotency) = &request.idempotency else { return Ok(None) };
-    let Some(remembered) = store::idempotency::find(&registry.db, &request.user, &idempotency.key).await? else {
-        return Ok(None);
-    };
-    let place = hash_place(&request.user, &idempotency.key);
-    // A hash that was stored as it is comes from an older release, and is forgotten within a day.
-    let hash = registry.vault.open(&place, &remembered.request_hash).unwrap_or(remembered.request_hash);
-    if hash != idempotency.request_hash {
-        let detail = "this Idempotency-Key was sent with another request; use a new key for a new request";
-        return Err(ApiError::new(ProblemCode::IdempotencyConflict, detail));
+    match &request.idempotency {
+        Some(idempotency) => idempotency.replayed(registry, &request.user).await,
+        None => Ok(None),
     }
-    serde_json::from_str(&remembered.reply).map(Some).map_err(ApiError::internal)
+}
+
+/// The product and the next number, or 404.
+async fn ground(registry: &Registry, request: &LaunchRequest) -> Result<Ground, ApiError> {
+    let ground = store::launches::ground(&registry.db, &request.user, &request.product).await?;
+    ground.ok_or_else(|| unknown_product(registry, &request.product))
 }
 
 /// The product, or 404.
 pub(crate) async fn find_product(registry: &Registry, product: &ProductRef) -> Result<Product, ApiError> {
-    store::products::find(&registry.db, product).await?.ok_or_else(|| unknown_product(product))
+    store::products::find(&registry.db, product).await?.ok_or_else(|| unknown_product(registry, product))
 }
 
-pub(crate) fn unknown_product(product: &ProductRef) -> ApiError {
+pub(crate) fn unknown_product(registry: &Registry, product: &ProductRef) -> ApiError {
     let detail = format!("there is no product {product}; GET {PREFIX}/products lists those there are");
-    ApiError::new(ProblemCode::UnknownProduct, detail)
+    unless_it_comes(registry, ApiError::new(ProblemCode::UnknownProduct, detail))
+}
+
+/// What a product that is not there, or lacks a part, is answered with: while the catalog is being loaded it may still come.
+pub(crate) fn unless_it_comes(registry: &Registry, missing: ApiError) -> ApiError {
+    if !registry.readiness.lacks(CATALOG) {
+        return missing;
+    }
+    let detail = format!(
+        "the catalog is being loaded: the products that come with the platform are being registered; try again in a moment \
+         (until now: {})",
+        missing.problem().detail
+    );
+    ApiError::new(ProblemCode::ServiceUnavailable, detail)
 }
 
 pub(crate) fn render_error(error: RenderError) -> ApiError {
@@ -130,45 +146,24 @@ pub(crate) fn render_error(error: RenderError) -> ApiError {
             ApiError::new(ProblemCode::TemplateFailed, format!("the product's template does not render: {words}"))
         }
         RenderError::Busy => {
-            ApiError::new(ProblemCode::TooManyRequests, "too many templates are being rendered; try again")
+            ApiError::new(ProblemCode::TooManyRequests, "the machine has no time for templates now; try again")
         }
         RenderError::Child(_) => ApiError::internal(error),
     }
 }
 
-/// None where the number or the idempotency key was taken meanwhile: then nothing is stored.
+/// None where the number or the idempotency key was taken meanwhile, or the product has gone: then nothing is stored.
 async fn store_plan(
     registry: &Registry,
-    mut tx: Tx,
+    holding: Option<Tx>,
     request: &LaunchRequest,
     id: &ClusterId,
     plan: Plan,
 ) -> Result<Option<Launched>, ApiError> {
     let now = registry.clock.now();
-    if !store::identity::take_number(&mut tx, &request.user, &request.product, id.dn().number).await? {
-        return Ok(None);
-    }
-    // Launching and deleting a product exclude each other.
-    if !store::products::keep(&mut tx, &request.product).await? {
-        return Err(unknown_product(&request.product));
-    }
     let warnings = plan.read.warnings.clone();
-    let cluster = cluster(id, &plan, now);
-    let specification = specification(id, &plan);
-    store::clusters::insert(&mut tx, &cluster).await?;
-    store::clusters::insert_revision(&mut tx, &specification).await?;
-    for (name, value) in &plan.options.secrets {
-        let sealed = registry.vault.seal(&secret_place(id, name), value);
-        store::clusters::insert_secret(&mut tx, id, name, &sealed).await?;
-    }
-    store::nodes::insert(&mut tx, id, &specification.blueprint).await?;
-    let mut course = Course::new(&mut tx, cluster, now);
-    let operation = course.begin_operation(OperationKind::Launch);
-    course.log("status", None, "registered".to_owned());
-    let deadline = course.cluster.deadline_at;
-    course.change_operation(|operation| operation.deadline = deadline).await?;
-    course.emit(Event::ClusterRegistered {})?;
-    course.store().await?;
+    let first = plan::revision(id, &plan.product, &plan.options, &plan.read, plan.actions);
+    let (cluster, operation, written) = birth::registered(id, &first, plan.termination, now)?;
     let launched = Launched {
         url: format!("{PREFIX}/queue/{operation}"),
         dn: id.dn().clone(),
@@ -177,20 +172,17 @@ async fn store_plan(
         operation,
         warnings,
     };
-    if let Some(Idempotency { key, request_hash }) = &request.idempotency {
-        let reply = serde_json::to_string(&launched).map_err(ApiError::internal)?;
-        let sealed = registry.vault.seal(&hash_place(&request.user, key), request_hash);
-        let remembered = Remembered { request_hash: sealed, reply };
-        if !store::idempotency::remember(&mut tx, &request.user, key, &remembered, now).await? {
-            return Ok(None);
-        }
-    }
-    tx.commit().await?;
-    Ok(Some(launched))
-}
-
-fn hash_place(user: &Name, key: &str) -> String {
-    format!("idempotency_keys/{user}/{key}")
+    let seal = |(name, value): (&String, &String)| (name.clone(), registry.vault.seal(&secret_place(id, name), value));
+    let reply = request.idempotency.as_ref().map(|it| it.reply(registry, &request.user, &launched)).transpose()?;
+    let launch = store::launches::Launch {
+        first: &first,
+        content: (!plan.content_is_kept).then_some(&plan.product),
+        backups: &plan.backups,
+        secrets: plan.options.secrets.iter().map(seal).collect(),
+        written,
+        reply,
+    };
+    Ok(store::launches::insert(&registry.db, holding, &cluster, launch).await?.then_some(launched))
 }
 
 /// Where a secret's sealed text belongs.

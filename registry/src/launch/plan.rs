@@ -1,38 +1,45 @@
 //! What a launch would make: options checked, template rendered, blueprint read. Nothing is stored.
 
-use super::{LaunchRequest, find_product, render_error};
+use super::{LaunchRequest, render_error, rights, unless_it_comes};
+use crate::actions::Actions;
+use crate::backups;
 use crate::blueprint::{self, Read};
-use crate::cluster::record::{Cluster, Observed};
-use crate::lifecycle::State;
-use crate::options::Resolved;
+use crate::cluster::wanted::{NewRevision, Terms};
+use crate::options::{Declaration, Resolved};
 use crate::product::Product;
 use crate::registry::Registry;
+use crate::store::launches::Ground;
 use crate::template::Context;
 use bigdata_chassis::http::ApiError;
-use bigdata_common::api::cluster::PhaseView;
 use bigdata_common::api::problem::{Fault, ProblemCode};
-use bigdata_common::internal::{Desired, Specification};
-use bigdata_common::status::{ClusterStatus, Health, Termination};
-use bigdata_common::{ClusterId, Timestamp};
+use bigdata_common::internal::Specification;
+use bigdata_common::status::Termination;
+use bigdata_common::{BackupId, ClusterId};
 
 /// Everything about a cluster but its number's being its own.
 pub(super) struct Plan {
     pub(super) product: Product,
+    /// Whether the product is kept for clusters as it is here.
+    pub(super) content_is_kept: bool,
     pub(super) options: Resolved,
     pub(super) read: Read,
+    pub(super) actions: Actions,
+    pub(super) backups: Vec<BackupId>,
     pub(super) termination: Termination,
 }
 
 /// Plans a launch as the cluster of this id.
-pub(super) async fn plan(registry: &Registry, request: &LaunchRequest, id: &ClusterId) -> Result<Plan, ApiError> {
-    let product = find_product(registry, &request.product).await?;
-    let Some(template) = &product.template else {
-        let detail = format!("the product {} has no template yet; PUT …/template first", request.product);
-        return Err(ApiError::new(ProblemCode::ProductIncomplete, detail));
-    };
-    let declaration = product.declaration().map_err(|faults| {
-        ApiError::with_faults(ProblemCode::ProductIncomplete, "the product's options are no declaration", faults)
-    })?;
+pub(super) async fn plan(
+    registry: &Registry,
+    request: &LaunchRequest,
+    ground: Ground,
+    id: &ClusterId,
+) -> Result<Plan, ApiError> {
+    let Ground { product, content_is_kept, number: _ } = ground;
+    if product.template.is_none() {
+        return Err(without_template(registry, &product));
+    }
+    let declaration = declaration(&product)?;
     let mut options = request.options.clone();
     // A product that declares an option of this name gets it.
     let reserved =
@@ -53,18 +60,69 @@ pub(super) async fn plan(registry: &Registry, request: &LaunchRequest, id: &Clus
             return Err(invalid_options(faults));
         }
     };
+    let asker = backups::Asker { user: &request.user, administrator: request.administrator };
+    let backups = backups::named(registry, &declaration, &options.context, &request.product.name, &asker).await?;
+    let actions = actions(&product, &declaration, &options)?;
+    let read = render(registry, &product, &declaration, &options, id).await?;
+    let termination = wanted.or(read.termination).unwrap_or(registry.settings.termination);
+    Ok(Plan { product, content_is_kept, options, read, actions, backups, termination })
+}
+
+fn without_template(registry: &Registry, product: &Product) -> ApiError {
+    let detail = format!("the product {} has no template yet; PUT …/template first", product.reference);
+    unless_it_comes(registry, ApiError::new(ProblemCode::ProductIncomplete, detail))
+}
+
+/// What a product declares of its options.
+pub(crate) fn declaration(product: &Product) -> Result<Declaration, ApiError> {
+    product.declaration().map_err(|faults| {
+        ApiError::with_faults(ProblemCode::ProductIncomplete, "the product's options are no declaration", faults)
+    })
+}
+
+/// What its script can be asked for with these options.
+pub(crate) fn actions(product: &Product, declaration: &Declaration, options: &Resolved) -> Result<Actions, ApiError> {
+    let actions = product.declared_actions(declaration).map_err(|faults| {
+        let first = faults.first().map(|fault| format!("{}: {}", fault.pointer, fault.detail)).unwrap_or_default();
+        let detail = format!("the product's actions do not go with its options: {first}");
+        ApiError::with_faults(ProblemCode::ProductIncomplete, detail, faults)
+    })?;
+    actions.resolve(&options.open()).map_err(invalid_options)
+}
+
+/// What the template renders to with these options, as far as the product has the rights to it.
+pub(crate) async fn render(
+    registry: &Registry,
+    product: &Product,
+    declaration: &Declaration,
+    options: &Resolved,
+    id: &ClusterId,
+) -> Result<Read, ApiError> {
+    let read = read(registry, product, declaration, options, id).await?;
+    rights::check(product, &read.needed)?;
+    Ok(read)
+}
+
+/// What the template renders to, whatever rights that takes.
+pub(super) async fn read(
+    registry: &Registry,
+    product: &Product,
+    declaration: &Declaration,
+    options: &Resolved,
+    id: &ClusterId,
+) -> Result<Read, ApiError> {
+    let Some(template) = &product.template else { return Err(without_template(registry, product)) };
     let context = Context {
         opts: options.context.clone(),
-        user: request.user.to_string(),
-        product: request.product.name.to_string(),
-        version: request.product.version.to_string(),
+        user: id.dn().user.to_string(),
+        product: product.reference.name.to_string(),
+        version: product.reference.version.to_string(),
         clusterdn: id.dn().to_string(),
         clusterid: id.to_string(),
     };
     let rendered = registry.renderer.render(template, product.language, declaration.strict, context).await;
     let (document, warnings) = rendered.map_err(render_error)?;
-    let secrets = options.secrets.keys().cloned().collect();
-    let mut read = blueprint::read(&document, id, &secrets).map_err(|faults| {
+    let mut read = blueprint::read(&document, id, &options.secret_names()).map_err(|faults| {
         let first = faults.first().map(|fault| format!("{}: {}", fault.pointer, fault.detail)).unwrap_or_default();
         let detail = match faults.len() {
             1 => format!("the rendered template has 1 fault, at {first}"),
@@ -74,56 +132,33 @@ pub(super) async fn plan(registry: &Registry, request: &LaunchRequest, id: &Clus
     })?;
     read.life.has_script = product.orchestrator.is_some();
     read.warnings.splice(0..0, warnings);
-    let termination = wanted.or(read.termination).unwrap_or(registry.settings.termination);
-    Ok(Plan { product, options, read, termination })
+    Ok(read)
 }
 
-fn invalid_options(faults: Vec<Fault>) -> ApiError {
+pub(crate) fn invalid_options(faults: Vec<Fault>) -> ApiError {
     let words: Vec<String> = faults.iter().map(|fault| fault.detail.clone()).collect();
     ApiError::with_faults(ProblemCode::InvalidOptions, words.join("; "), faults)
 }
 
-/// The cluster as it is stored first.
-pub(super) fn cluster(id: &ClusterId, plan: &Plan, now: Timestamp) -> Cluster {
-    let limit = i64::try_from(plan.read.life.placement_ms).unwrap_or(i64::MAX);
-    Cluster {
-        id: id.clone(),
-        dnsname: plan.read.blueprint.dnsname.clone(),
-        state: State::Registered,
-        life: plan.read.life.clone(),
-        revision: 1,
-        generation: 1,
-        desired: Desired::Run,
-        termination: plan.termination,
-        run: None,
-        deadline_at: Some(now.plus_millis(limit)),
-        waiting: Vec::new(),
-        operation: None,
-        created_at: now,
-        sequence: 0,
-        phases: vec![PhaseView { status: ClusterStatus::Registered, at: now, took_ms: 0 }],
-        product_revision: plan.product.revision.clone(),
-        options: plan.options.masked(),
-        health: Observed { health: Health::Unknown, reasons: Vec::new(), at: None },
-        nodes_since: 1,
-        nodes: u32::try_from(plan.read.blueprint.nodes.len()).unwrap_or(u32::MAX),
-        nodes_running: 0,
-        attempts: 0,
-        configured_attempts: 0,
-    }
-}
-
-/// Its first revision.
-pub(super) fn specification(id: &ClusterId, plan: &Plan) -> Specification {
-    Specification {
+/// A revision of the cluster, its first one by its number.
+pub(crate) fn revision(
+    id: &ClusterId,
+    product: &Product,
+    options: &Resolved,
+    read: &Read,
+    actions: Actions,
+) -> NewRevision {
+    let specification = Specification {
         cluster: id.clone(),
         revision: 1,
-        product: plan.product.reference.clone(),
-        product_revision: plan.product.revision.clone(),
-        blueprint: plan.read.blueprint.clone(),
-        options: plan.options.open(),
-        orchestrator: plan.product.orchestrator.clone().unwrap_or_default(),
-        reach_network: plan.product.reach_network,
-        run_deadline_ms: plan.read.life.start_ms,
-    }
+        product: product.reference.clone(),
+        product_revision: product.revision.clone(),
+        blueprint: read.blueprint.clone(),
+        options: options.open(),
+        orchestrator: product.orchestrator.clone().unwrap_or_default(),
+        reach_network: product.reach_network,
+        run_deadline_ms: read.life.start_ms,
+    };
+    let (options, life) = (options.masked(), read.life.clone());
+    NewRevision { specification, terms: Terms { options, life, actions, stand_ins: Default::default() } }
 }

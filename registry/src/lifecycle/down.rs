@@ -1,7 +1,7 @@
 //! Transitions of a cluster that is taken down.
 
 use super::transitions::{RUN_GRACE_MS, unchanged};
-use super::{Action, DestroyStage, Effect, FailedNodes, LifeSpec, OperationEnd, State, Step};
+use super::{Action, DestroyStage, Effect, FailedNodes, LifeSpec, OperationEnd, State, Step, work};
 use bigdata_common::internal::Desired;
 use bigdata_common::status::OperationKind;
 
@@ -10,9 +10,8 @@ pub(super) fn destroy_requested(state: State, force: bool, something_to_undo: bo
         State::Registered | State::Scheduling | State::Scheduled | State::Configuring | State::Configured => {
             unchanged(state).with(Effect::EndOperation(OperationEnd::Cancelled))
         }
-        // What configures it again is overtaken.
-        State::Ready { reconfiguring: true } => unchanged(state).with(Effect::EndOperation(OperationEnd::Cancelled)),
-        State::Ready { reconfiguring: false } | State::Failed { .. } => unchanged(state),
+        State::Ready { work } => Step { effects: work::overtaken(work), state: State::Ready { work: None } },
+        State::Failed { .. } => unchanged(state),
         State::Destroying { stage, force: false } if force => {
             let step = Step { state: State::Destroying { stage, force: true }, effects: Vec::new() };
             return release(step);

@@ -9,10 +9,13 @@
 
 mod down;
 mod transitions;
+pub mod work;
 
 use bigdata_common::internal::Desired;
 use bigdata_common::status::{ClusterStatus, OperationKind};
+use bigdata_common::{Name, OperationId};
 use serde::{Deserialize, Serialize};
+use work::{Call, Work};
 
 /// Where a cluster stands, with what belongs to standing there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +33,8 @@ pub enum State {
     Configured,
     /// It serves.
     Ready {
-        /// Whether the script's `start` runs again, since nodes were started anew.
-        reconfiguring: bool,
+        /// What changes it now.
+        work: Option<Work>,
     },
     /// One of the phases above ended in a failure.
     Failed {
@@ -81,16 +84,18 @@ pub enum DestroyStage {
 /// What the nodes' newest observations come to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeSummary {
-    /// How many there are.
+    /// How many are wanted.
     pub total: u32,
-    /// How many run.
+    /// How many run as they are wanted: of the incarnation that is wanted.
     pub running: u32,
     /// How many run and pass their health checks, or declare none.
     pub passing: u32,
-    /// The sum of the nodes' attempts: it grows with every node that is started anew.
-    pub attempts: u64,
     /// Why the framework has given a node of this generation up, where it has.
     pub gave_up: Option<String>,
+    /// On a ready cluster: those that are wanted and do not run as they are wanted.
+    pub missing: Vec<Name>,
+    /// On a ready cluster: those that are wanted no more and not gone yet.
+    pub leaving: Vec<Name>,
 }
 
 impl NodeSummary {
@@ -108,6 +113,8 @@ impl NodeSummary {
 pub enum Ended {
     /// Exit code 0.
     Well,
+    /// The script has no such action, and need not have it.
+    Absent,
     /// Anything else, with its reason.
     Badly(String),
 }
@@ -119,12 +126,19 @@ pub enum Fact {
     PlacementBegan,
     /// The nodes as they are observed now.
     Nodes(NodeSummary),
-    /// Every node runs, and some of them were started anew since the script configured them.
-    NodesRenewed,
     /// The run of `start` that is asked for has begun.
     RunStarted,
-    /// The run of `start` that is asked for is over.
+    /// The run of `start`, or of the work's present step, is over.
     RunEnded(Ended),
+    /// This is to change the ready cluster now.
+    WorkBegins {
+        /// The work; its operation is stored.
+        work: Work,
+        /// What is left of the limit of what it interrupts, in milliseconds.
+        left_ms: u64,
+    },
+    /// A user wants this operation on a ready cluster to end.
+    WorkCancelled(OperationId),
     /// The limit of the present state has passed; with what it waited for, where that is known.
     DeadlinePassed(Option<String>),
     /// A user wants it gone.
@@ -210,6 +224,36 @@ pub enum Effect {
     EndOperation(OperationEnd),
     /// An operation of this kind changes the cluster from now on.
     BeginOperation(OperationKind),
+    /// This operation, which is stored, changes the cluster from now on.
+    TakeUp(OperationId),
+    /// So many steps of the operation are done, and the next one is under way.
+    Progress(usize),
+    /// This run of the script is wanted from now on.
+    Call(Call),
+    /// The cluster is at this revision from now on.
+    Revise(u32),
+    /// These nodes are wanted from now on, described by this revision.
+    Add {
+        /// The revision.
+        revision: u32,
+        /// The nodes.
+        nodes: Vec<Name>,
+    },
+    /// The node is wanted anew.
+    Renew {
+        /// The node.
+        node: Name,
+        /// The revision that describes it from now on; None: as before.
+        revision: Option<u32>,
+        /// Whether it gives its agent and its data up.
+        elsewhere: bool,
+    },
+    /// These nodes are wanted no more.
+    Leave(Vec<Name>),
+    /// Every node that is wanted is described by this revision from its next attempt on.
+    Follow(u32),
+    /// What waits for the cluster, or runs beside, is cancelled.
+    DropWaiting,
 }
 
 /// What follows from a fact.
@@ -236,6 +280,21 @@ impl State {
             Self::Destroyed { .. } => ClusterStatus::Destroyed,
         }
     }
+
+    /// Whether its nodes are being ended.
+    pub fn awaits_release(&self) -> bool {
+        match self {
+            Self::Destroying { stage, .. } => *stage == DestroyStage::Release,
+            Self::Failed { nodes, .. } => *nodes == FailedNodes::Releasing,
+            Self::Registered
+            | Self::Scheduling
+            | Self::Scheduled
+            | Self::Configuring
+            | Self::Configured
+            | Self::Ready { .. }
+            | Self::Destroyed { .. } => false,
+        }
+    }
 }
 
 /// What follows from `fact` for a cluster that stands at `state`.
@@ -243,7 +302,6 @@ pub fn apply(state: State, fact: Fact, spec: &LifeSpec) -> Step {
     match fact {
         Fact::PlacementBegan => transitions::placement_began(state),
         Fact::Nodes(nodes) => transitions::observed(state, &nodes, spec),
-        Fact::NodesRenewed => transitions::nodes_renewed(state, spec),
         Fact::RunStarted => transitions::run_started(state),
         Fact::RunEnded(ended) => transitions::run_ended(state, ended, spec),
         Fact::DeadlinePassed(detail) => transitions::deadline_passed(state, detail, spec),
@@ -255,5 +313,7 @@ pub fn apply(state: State, fact: Fact, spec: &LifeSpec) -> Step {
         Fact::RetryRequested(nodes) => transitions::retry_requested(state, &nodes, spec),
         Fact::CancelRequested(words) => transitions::cancel_requested(state, words, spec),
         Fact::KeepExpired => transitions::keep_expired(state),
+        Fact::WorkBegins { work, left_ms } => work::begin(state, work, left_ms),
+        Fact::WorkCancelled(operation) => transitions::work_cancelled(state, operation),
     }
 }

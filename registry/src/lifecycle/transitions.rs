@@ -1,7 +1,8 @@
 //! One function per fact: each names every state, so that a new one cannot be forgotten.
 
 use super::down::destroy_run_ended;
-use super::{Action, DestroyStage, Effect, Ended, FailedNodes, LifeSpec, NodeSummary, OperationEnd, State, Step};
+use super::{Action, DestroyStage, Effect, Ended, FailedNodes, LifeSpec, NodeSummary, OperationEnd, State, Step, work};
+use bigdata_common::OperationId;
 use bigdata_common::internal::Desired;
 use bigdata_common::status::{ClusterStatus, OperationKind};
 
@@ -49,7 +50,8 @@ pub(super) fn observed(state: State, nodes: &NodeSummary, spec: &LifeSpec) -> St
                 None => launching_observed(state, nodes, spec),
             }
         }
-        State::Ready { .. } | State::Failed { .. } | State::Destroying { .. } | State::Destroyed { .. } => {
+        State::Ready { work: Some(work) } => work::observed(work, nodes),
+        State::Ready { work: None } | State::Failed { .. } | State::Destroying { .. } | State::Destroyed { .. } => {
             unchanged(state)
         }
     }
@@ -66,7 +68,7 @@ fn launching_observed(state: State, nodes: &NodeSummary, spec: &LifeSpec) -> Ste
     if step.state == State::Configured && nodes.all_pass() {
         // The framework keeps a ready cluster's nodes alive without a limit of attempts: it learns of it at once.
         step = step
-            .reach(State::Ready { reconfiguring: false })
+            .reach(State::Ready { work: None })
             .with(Effect::Limit(None))
             .with(Effect::EndOperation(OperationEnd::Succeeded))
             .with(Effect::TellChanged);
@@ -89,34 +91,6 @@ fn configured(step: Step, spec: &LifeSpec) -> Step {
     step.with(Effect::Run(None)).reach(State::Configured).with(Effect::Limit(Some(spec.ready_ms)))
 }
 
-/// A new attempt begins in an empty folder: what the script did to the node is done again.
-pub(super) fn nodes_renewed(state: State, spec: &LifeSpec) -> Step {
-    match state {
-        State::Ready { reconfiguring: false } if spec.has_script => unchanged(State::Ready { reconfiguring: true })
-            .with(Effect::BeginOperation(OperationKind::Reconfigure))
-            .with(Effect::Run(Some((Action::Start, spec.start_ms))))
-            .with(Effect::Limit(Some(spec.start_ms.saturating_add(RUN_GRACE_MS))))
-            .with(Effect::TellRequested),
-        State::Ready { .. }
-        | State::Registered
-        | State::Scheduling
-        | State::Scheduled
-        | State::Configuring
-        | State::Configured
-        | State::Failed { .. }
-        | State::Destroying { .. }
-        | State::Destroyed { .. } => unchanged(state),
-    }
-}
-
-/// The operation that changed a ready cluster is over, however: the cluster stays what it is.
-fn ready_again(end: OperationEnd) -> Step {
-    unchanged(State::Ready { reconfiguring: false })
-        .with(Effect::Run(None))
-        .with(Effect::Limit(None))
-        .with(Effect::EndOperation(end))
-}
-
 pub(super) fn run_started(state: State) -> Step {
     match state {
         State::Scheduled => unchanged(state).reach(State::Configuring),
@@ -136,22 +110,17 @@ pub(super) fn run_ended(state: State, ended: Ended, spec: &LifeSpec) -> Step {
         // Word of its beginning comes late, or never.
         State::Scheduled => unchanged(state).reach(State::Configuring),
         State::Configuring => unchanged(state),
-        State::Ready { reconfiguring: true } => {
-            return ready_again(match ended {
-                Ended::Well => OperationEnd::Succeeded,
-                Ended::Badly(reason) => OperationEnd::Failed(reason),
-            });
-        }
+        State::Ready { work: Some(work) } => return work::run_ended(work, ended),
         State::Registered
         | State::Scheduling
         | State::Configured
-        | State::Ready { reconfiguring: false }
+        | State::Ready { work: None }
         | State::Failed { .. }
         | State::Destroying { .. }
         | State::Destroyed { .. } => return unchanged(state),
     };
     match ended {
-        Ended::Well => configured(step, spec),
+        Ended::Well | Ended::Absent => configured(step, spec),
         Ended::Badly(reason) => fail_step(step, reason, OperationEnd::Failed, spec),
     }
 }
@@ -189,11 +158,8 @@ pub(super) fn deadline_passed(state: State, detail: Option<String>, spec: &LifeS
             fail(state, reason, spec)
         }
         State::Destroying { stage: DestroyStage::Script, .. } => destroy_run_ended(state),
-        State::Ready { reconfiguring: true } => {
-            let reason = format!("the script's action start did not end within {} s{detail}", seconds(spec.start_ms));
-            ready_again(OperationEnd::Failed(reason))
-        }
-        State::Ready { reconfiguring: false }
+        State::Ready { work: Some(work) } => work::deadline_passed(work, &detail),
+        State::Ready { work: None }
         | State::Failed { .. }
         | State::Destroying { stage: DestroyStage::Release, .. }
         | State::Destroyed { .. } => unchanged(state),
@@ -234,8 +200,21 @@ pub(super) fn cancel_requested(state: State, words: String, spec: &LifeSpec) -> 
         State::Registered | State::Scheduling | State::Scheduled | State::Configuring | State::Configured => {
             fail_step(unchanged(state), words, |_| OperationEnd::Cancelled, spec)
         }
-        State::Ready { reconfiguring: true } => ready_again(OperationEnd::Cancelled),
-        State::Ready { reconfiguring: false }
+        State::Ready { .. } | State::Failed { .. } | State::Destroying { .. } | State::Destroyed { .. } => {
+            unchanged(state)
+        }
+    }
+}
+
+pub(super) fn work_cancelled(state: State, operation: OperationId) -> Step {
+    match state {
+        State::Ready { work: Some(work) } => work::cancelled(work, operation),
+        State::Ready { work: None }
+        | State::Registered
+        | State::Scheduling
+        | State::Scheduled
+        | State::Configuring
+        | State::Configured
         | State::Failed { .. }
         | State::Destroying { .. }
         | State::Destroyed { .. } => unchanged(state),

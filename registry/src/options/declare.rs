@@ -93,8 +93,15 @@ impl Reader {
             self.fault(format!("/{word}/"), "an option has a name");
         }
         let pointer = format!("/schema/{}", escape(name));
-        let mut declared =
-            Declared { group, kind: Kind::of_default(&default), default, secret: false, generate: None, schema: None };
+        let mut declared = Declared {
+            group,
+            kind: Kind::of_default(&default),
+            default,
+            secret: false,
+            generate: None,
+            backup: false,
+            schema: None,
+        };
         let Some(schema) = schema else { return declared };
         let Value::Object(words) = schema else {
             self.fault(pointer, "a JSON Schema is an object");
@@ -113,6 +120,10 @@ impl Reader {
         }
         if declared.generate.is_some() && !declared.secret {
             self.fault(format!("{pointer}/generate"), "only a secret is generated");
+        }
+        declared.backup = words.get("format").and_then(Value::as_str) == Some("backup");
+        if declared.backup && (declared.secret || declared.kind.is_some_and(|kind| kind != Kind::Text)) {
+            self.fault(format!("{pointer}/format"), "a backup is named by a text that is no secret");
         }
         self.compile(&pointer, schema, &mut declared);
         self.check_default(word, name, &mut declared);

@@ -3,6 +3,7 @@
 //! [`Declaration::parse`] reads and checks what a publisher sends; [`Declaration::resolve`] makes of a launch's flat map
 //! the values that the template sees. Both name every fault with its pointer. Pure but for the generated secrets.
 
+mod change;
 mod convert;
 mod declare;
 mod resolve;
@@ -37,6 +38,8 @@ pub struct Declared {
     pub secret: bool,
     /// The length of the password that is made where none is sent.
     pub generate: Option<usize>,
+    /// Whether its value names a backup (`"format": "backup"`), or is empty.
+    pub backup: bool,
     schema: Option<jsonschema::Validator>,
 }
 

@@ -6,6 +6,7 @@ use bigdata_chassis::secret::random_password;
 use bigdata_common::api::problem::Fault;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// What stands in place of a secret wherever it is read.
 pub const MASK: &str = "********";
@@ -17,19 +18,30 @@ pub struct Resolved {
     pub context: Map<String, Value>,
     /// The secrets' values.
     pub secrets: IndexMap<String, String>,
+    /// Secrets that the cluster has already, and keeps.
+    pub kept: BTreeSet<String>,
 }
 
 impl Resolved {
+    /// The names that `@{secret:…}` may use.
+    pub fn secret_names(&self) -> BTreeSet<String> {
+        self.secrets.keys().chain(&self.kept).cloned().collect()
+    }
+
+    fn is_secret(&self, name: &str) -> bool {
+        self.secrets.contains_key(name) || self.kept.contains(name)
+    }
+
     /// The values that are no secret.
     pub fn open(&self) -> Map<String, Value> {
-        let open = self.context.iter().filter(|(name, _)| !self.secrets.contains_key(*name));
+        let open = self.context.iter().filter(|(name, _)| !self.is_secret(name));
         open.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// All values, secret ones masked.
     pub fn masked(&self) -> Map<String, Value> {
         let mask = |name: &String, value: &Value| {
-            if self.secrets.contains_key(name) { Value::from(MASK) } else { value.clone() }
+            if self.is_secret(name) { Value::from(MASK) } else { value.clone() }
         };
         self.context.iter().map(|(name, value)| (name.clone(), mask(name, value))).collect()
     }
@@ -75,12 +87,20 @@ impl Declaration {
     /// # Errors
     /// Every fault, with its pointer into the request.
     pub fn resolve(&self, request: &Map<String, Value>) -> Result<Resolved, Vec<Fault>> {
+        self.resolve_these(self.options.iter(), request)
+    }
+
+    pub(super) fn resolve_these<'a>(
+        &self,
+        options: impl Iterator<Item = (&'a String, &'a Declared)>,
+        request: &Map<String, Value>,
+    ) -> Result<Resolved, Vec<Fault>> {
         let mut faults = Vec::new();
         for key in request.keys().filter(|key| !self.options.contains_key(*key)) {
             faults.push(Fault::new(format!("/{}", escape(key)), self.unknown(key)));
         }
         let mut resolved = Resolved::default();
-        for (name, declared) in &self.options {
+        for (name, declared) in options {
             let pointer = format!("/{}", escape(name));
             match self.value(name, declared, request) {
                 Ok(Some(value)) => {
@@ -133,11 +153,11 @@ impl Declaration {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use serde_json::json;
 
-    const DECLARED: &str = r#"{
+    pub(in crate::options) const DECLARED: &str = r#"{
         "required": {"size": 3, "password": "secret"},
         "optional": {"cpu": 1, "fast": false, "name": "n"},
         "advanced": {"a.b": "4G", "token": ""},

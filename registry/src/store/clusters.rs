@@ -2,6 +2,7 @@
 
 use super::{from_text, signed, to_text};
 use crate::cluster::record::Cluster;
+use crate::cluster::wanted::{NewRevision, Terms};
 use bigdata_chassis::{Db, Tx, on_db, on_tx};
 use bigdata_common::internal::Specification;
 use bigdata_common::status::ClusterStatus;
@@ -64,7 +65,7 @@ pub async fn insert(tx: &mut Tx, cluster: &Cluster) -> Result<(), sqlx::Error> {
         .bind(dn.product.version.as_str())
         .bind(signed(dn.number))
         .bind(cluster.state.status().as_str())
-        .bind(cluster.deadline_at.map(Timestamp::as_millis))
+        .bind(cluster.due_at().map(Timestamp::as_millis))
         .bind(record)
         .execute(connection)
         .await
@@ -138,7 +139,7 @@ pub async fn page_alive(db: &Db, after: &str, limit: u32) -> Result<Page, sqlx::
     Ok(Page::of(rows, limit))
 }
 
-/// The ids of at most `limit` clusters whose limit has passed, the longest ago first.
+/// The ids of at most `limit` clusters that the timer has to look at ([`Cluster::due_at`]), the longest ago first.
 ///
 /// # Errors
 /// When the database refuses.
@@ -167,20 +168,86 @@ pub async fn count_of_product(tx: &mut Tx, product: &ProductRef) -> Result<u64, 
     Ok(super::unsigned(count))
 }
 
-/// Stores a revision.
+/// Stores a revision by the number that its specification has.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn insert_revision(tx: &mut Tx, specification: &Specification) -> Result<(), sqlx::Error> {
-    let text = to_text(specification)?;
+pub async fn insert_revision(tx: &mut Tx, revision: &NewRevision) -> Result<(), sqlx::Error> {
+    let (text, terms) = (to_text(&revision.specification)?, to_text(&revision.terms)?);
     on_tx!(tx, connection => sqlx::query(
-            "INSERT INTO revisions (cluster_id, revision, specification) VALUES ($1, $2, $3)")
-        .bind(specification.cluster.to_string())
-        .bind(i64::from(specification.revision))
+            "INSERT INTO revisions (cluster_id, revision, specification, terms) VALUES ($1, $2, $3, $4)")
+        .bind(revision.specification.cluster.to_string())
+        .bind(i64::from(revision.specification.revision))
         .bind(text)
+        .bind(terms)
         .execute(connection)
         .await
         .map(drop))
+}
+
+/// The number of the next revision of a cluster that the transaction holds.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn next_revision(tx: &mut Tx, cluster: &ClusterId) -> Result<u32, sqlx::Error> {
+    let newest: Option<i64> = on_tx!(tx, connection => sqlx::query_scalar(
+            "SELECT MAX(revision) FROM revisions WHERE cluster_id = $1")
+        .bind(cluster.to_string())
+        .fetch_one(connection)
+        .await)?;
+    Ok(u32::try_from(newest.unwrap_or(0)).unwrap_or(0).saturating_add(1))
+}
+
+/// A revision of a cluster that the transaction holds, with its terms where they are stored with it.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn revision_in(
+    tx: &mut Tx,
+    cluster: &ClusterId,
+    revision: u32,
+) -> Result<Option<(Specification, Option<Terms>)>, sqlx::Error> {
+    let row: Option<(String, Option<String>)> = on_tx!(tx, connection => sqlx::query_as(
+            "SELECT specification, terms FROM revisions WHERE cluster_id = $1 AND revision = $2")
+        .bind(cluster.to_string())
+        .bind(i64::from(revision))
+        .fetch_optional(connection)
+        .await)?;
+    let Some((specification, terms)) = row else { return Ok(None) };
+    Ok(Some((from_text(&specification)?, terms.as_deref().map(from_text).transpose()?)))
+}
+
+/// Stores the terms of a revision that was stored without them.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn keep_terms(tx: &mut Tx, cluster: &ClusterId, revision: u32, terms: &Terms) -> Result<(), sqlx::Error> {
+    let terms = to_text(terms)?;
+    on_tx!(tx, connection => sqlx::query(
+            "UPDATE revisions SET terms = $3 WHERE cluster_id = $1 AND revision = $2 AND terms IS NULL")
+        .bind(cluster.to_string())
+        .bind(i64::from(revision))
+        .bind(terms)
+        .execute(connection)
+        .await
+        .map(drop))
+}
+
+/// What a cluster's present revision says beside its specification.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn terms(db: &Db, cluster: &Cluster) -> Result<Terms, sqlx::Error> {
+    let terms: Option<Option<String>> = on_db!(db, pool => sqlx::query_scalar(
+            "SELECT terms FROM revisions WHERE cluster_id = $1 AND revision = $2")
+        .bind(cluster.id.to_string())
+        .bind(i64::from(cluster.revision))
+        .fetch_optional(pool)
+        .await)?;
+    match terms.flatten() {
+        Some(terms) => from_text(&terms),
+        None => Ok(cluster.terms_unstored()),
+    }
 }
 
 /// A revision.
@@ -220,4 +287,30 @@ pub async fn secrets(db: &Db, cluster: &ClusterId) -> Result<Vec<(String, String
         .bind(cluster.to_string())
         .fetch_all(pool)
         .await)
+}
+
+/// A sealed secret of a cluster that the transaction holds.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn secret(tx: &mut Tx, cluster: &ClusterId, name: &str) -> Result<Option<String>, sqlx::Error> {
+    on_tx!(tx, connection => sqlx::query_scalar("SELECT sealed FROM secrets WHERE cluster_id = $1 AND name = $2")
+        .bind(cluster.to_string())
+        .bind(name)
+        .fetch_optional(connection)
+        .await)
+}
+
+/// Seals another value of a secret.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn change_secret(tx: &mut Tx, cluster: &ClusterId, name: &str, sealed: &str) -> Result<(), sqlx::Error> {
+    on_tx!(tx, connection => sqlx::query("UPDATE secrets SET sealed = $3 WHERE cluster_id = $1 AND name = $2")
+        .bind(cluster.to_string())
+        .bind(name)
+        .bind(sealed)
+        .execute(connection)
+        .await
+        .map(drop))
 }

@@ -22,9 +22,12 @@ pub async fn forget(tx: &mut Tx, before: Timestamp, limit: u32) -> Result<usize,
         .fetch_all(connection)
         .await)?;
     for id in &ids {
-        for query in
-            ["DELETE FROM events WHERE cluster_id = $1", "UPDATE clusters SET ended_at_ms = NULL WHERE id = $1"]
-        {
+        for query in [
+            "DELETE FROM events WHERE cluster_id = $1",
+            "DELETE FROM asked WHERE cluster_id = $1",
+            "DELETE FROM retries WHERE cluster_id = $1",
+            "UPDATE clusters SET ended_at_ms = NULL WHERE id = $1",
+        ] {
             on_tx!(tx, connection => sqlx::query(query).bind(id).execute(connection).await.map(drop))?;
         }
     }

@@ -57,7 +57,7 @@ const IS_SILENT: &str = "n.status = 'running' AND n.holds_ms IS NOT NULL \
 pub async fn turned(db: &Db, now: Timestamp, after: &str, limit: u32) -> Result<Vec<ClusterId>, sqlx::Error> {
     let query = format!(
         "SELECT DISTINCT n.cluster_id FROM nodes n JOIN clusters c ON c.id = n.cluster_id WHERE c.status = 'ready' \
-         AND n.holds_ms IS NOT NULL AND CASE WHEN {IS_SILENT} THEN 1 ELSE 0 END <> n.silent \
+         AND n.leaving = 0 AND n.holds_ms IS NOT NULL AND CASE WHEN {IS_SILENT} THEN 1 ELSE 0 END <> n.silent \
          AND n.cluster_id > $2 ORDER BY n.cluster_id LIMIT $3"
     );
     let ids: Vec<String> = on_db!(db, pool => sqlx::query_scalar(sqlx::AssertSqlSafe(query))
@@ -104,7 +104,7 @@ pub async fn ages(
 ) -> Result<IndexMap<String, Age>, sqlx::Error> {
     let query = format!(
         "SELECT n.cluster_id, MIN(n.observed_at_ms), COUNT(CASE WHEN {IS_SILENT} THEN 1 END) FROM nodes n \
-         WHERE n.cluster_id >= $2 AND n.cluster_id <= $3 GROUP BY n.cluster_id"
+         WHERE n.cluster_id >= $2 AND n.cluster_id <= $3 AND n.leaving = 0 GROUP BY n.cluster_id"
     );
     let rows: Vec<(String, Option<i64>, i64)> = on_db!(db, pool => sqlx::query_as(sqlx::AssertSqlSafe(query))
         .bind(now.as_millis())

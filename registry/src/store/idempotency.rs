@@ -15,6 +15,15 @@ pub struct Remembered {
     pub reply: String,
 }
 
+/// What is answered to a request with this key.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The key.
+    pub key: String,
+    /// What is answered.
+    pub remembered: Remembered,
+}
+
 /// What was answered to this user's request with this key.
 ///
 /// # Errors
@@ -32,20 +41,14 @@ pub async fn find(db: &Db, user: &Name, key: &str) -> Result<Option<Remembered>,
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn remember(
-    tx: &mut Tx,
-    user: &Name,
-    key: &str,
-    remembered: &Remembered,
-    now: Timestamp,
-) -> Result<bool, sqlx::Error> {
+pub async fn remember(tx: &mut Tx, user: &Name, reply: &Reply, now: Timestamp) -> Result<bool, sqlx::Error> {
     let inserted = on_tx!(tx, connection => sqlx::query(
             "INSERT INTO idempotency_keys (user_name, idempotency_key, request_hash, reply, created_at_ms) \
              VALUES ($1, $2, $3, $4, $5) ON CONFLICT (user_name, idempotency_key) DO NOTHING")
         .bind(user.as_str())
-        .bind(key)
-        .bind(&remembered.request_hash)
-        .bind(&remembered.reply)
+        .bind(&reply.key)
+        .bind(&reply.remembered.request_hash)
+        .bind(&reply.remembered.reply)
         .bind(now.as_millis())
         .execute(connection)
         .await

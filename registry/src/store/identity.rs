@@ -1,7 +1,7 @@
 //! The registry's own identity, and the numbers that it gives.
 
 use super::{parsed, signed, unsigned};
-use bigdata_chassis::{Db, Tx, on_db, on_tx};
+use bigdata_chassis::{Db, Tx, on_tx};
 use bigdata_common::{Name, ProductRef};
 use uuid::Uuid;
 
@@ -22,21 +22,6 @@ pub async fn registry_id(db: &Db) -> Result<Uuid, sqlx::Error> {
         .await)?;
     tx.commit().await?;
     parsed(&text)
-}
-
-/// The number that the user's next cluster of this product would get.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn next_number(db: &Db, user: &Name, product: &ProductRef) -> Result<u64, sqlx::Error> {
-    let last: Option<i64> = on_db!(db, pool => sqlx::query_scalar(
-            "SELECT last FROM numbers WHERE user_name = $1 AND product = $2 AND version = $3")
-        .bind(user.as_str())
-        .bind(product.name.as_str())
-        .bind(product.version.as_str())
-        .fetch_optional(pool)
-        .await)?;
-    Ok(unsigned(last.unwrap_or(0)) + 1)
 }
 
 /// The number that the user's next cluster of this product gets: nobody else takes it until the end of this transaction.

@@ -4,8 +4,10 @@ use super::{from_text, unsigned};
 use crate::cluster::record::Cluster;
 use bigdata_chassis::{Tx, on_tx};
 use bigdata_common::ClusterId;
+use bigdata_common::api::change::OperationAccepted;
 use bigdata_common::api::cluster::{EventView, Launched};
 use bigdata_common::api::operation::OperationView;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// The ids of at most `limit` clusters after this one.
@@ -93,7 +95,15 @@ pub async fn numbers(tx: &mut Tx) -> Result<(u64, Vec<(String, String)>), sqlx::
     Ok((count, gaps.map(words).collect()))
 }
 
-/// How many idempotency keys there are, and those whose reply names no stored cluster, or one that another names, too.
+/// What was answered to a request with an idempotency key.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Reply {
+    Launched(Launched),
+    Accepted(OperationAccepted),
+}
+
+/// How many idempotency keys there are, and those whose reply names no stored operation, or one that another names, too.
 ///
 /// # Errors
 /// When the database refuses.
@@ -105,24 +115,24 @@ pub async fn keys(tx: &mut Tx) -> Result<(u64, Vec<(String, String)>), sqlx::Err
     let (mut owners, mut broken): (BTreeMap<String, String>, Vec<(String, String)>) = (BTreeMap::new(), Vec::new());
     for (user, key, reply) in &rows {
         let subject = format!("{user}/{key}");
-        let launched: Launched = match from_text(reply) {
-            Ok(launched) => launched,
+        let (cluster, operation) = match from_text(reply) {
+            Ok(Reply::Launched(launched)) => (Some(launched.id.to_string()), launched.operation.to_string()),
+            Ok(Reply::Accepted(accepted)) => (None, accepted.operation.to_string()),
             Err(error) => {
                 broken.push((subject, format!("its reply cannot be read: {error}")));
                 continue;
             }
         };
-        let stored: Option<i64> = on_tx!(tx, connection => sqlx::query_scalar(
-                "SELECT c.number FROM clusters c JOIN operations o ON o.cluster_id = c.id WHERE c.id = $1 AND o.id = $2")
-            .bind(launched.id.to_string())
-            .bind(launched.operation.to_string())
+        let stored: Option<String> = on_tx!(tx, connection => sqlx::query_scalar(
+                "SELECT c.id FROM clusters c JOIN operations o ON o.cluster_id = c.id WHERE o.id = $1")
+            .bind(&operation)
             .fetch_optional(connection)
             .await)?;
-        if stored.is_none() {
-            broken.push((subject.clone(), format!("{} or its launch is not stored", launched.dn)));
+        if stored.is_none() || cluster.is_some_and(|cluster| stored != Some(cluster)) {
+            broken.push((subject.clone(), format!("the operation {operation} or its cluster is not stored")));
         }
-        if let Some(other) = owners.insert(launched.id.to_string(), subject.clone()) {
-            broken.push((subject, format!("{} is that of the key {other}, too", launched.dn)));
+        if let Some(other) = owners.insert(operation.clone(), subject.clone()) {
+            broken.push((subject, format!("the operation {operation} is that of the key {other}, too")));
         }
     }
     Ok((u64::try_from(rows.len()).unwrap_or(u64::MAX), broken))

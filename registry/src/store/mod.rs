@@ -1,17 +1,21 @@
 //! The registry's tables. Every function is one statement or a few on the transaction or database that it is given;
 //! what belongs together is put together by the callers.
 
+pub mod backups;
 pub mod clusters;
+pub mod engines;
 pub mod events;
 pub mod freshness;
 pub mod idempotency;
 pub mod identity;
 pub mod invariants;
+pub mod launches;
 pub mod met;
 pub mod nodes;
 pub mod operations;
 pub mod outputs;
 pub mod products;
+pub mod wishes;
 pub mod written;
 
 use serde::Serialize;

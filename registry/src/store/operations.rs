@@ -1,6 +1,6 @@
 //! Operations.
 
-use super::from_text;
+use super::{from_text, parsed};
 use bigdata_chassis::{Db, Tx, on_db, on_tx};
 use bigdata_common::api::operation::OperationView;
 use bigdata_common::{ClusterId, Name, OperationId};
@@ -38,6 +38,94 @@ pub async fn find(db: &Db, id: OperationId) -> Result<Option<OperationView>, sql
         .fetch_optional(pool)
         .await)?;
     view.as_deref().map(from_text).transpose()
+}
+
+/// Keeps what a user asked for with an operation.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn keep_asked(
+    tx: &mut Tx,
+    operation: OperationId,
+    cluster: &ClusterId,
+    sealed: &str,
+) -> Result<(), sqlx::Error> {
+    on_tx!(tx, connection => sqlx::query("INSERT INTO asked (operation_id, cluster_id, sealed) VALUES ($1, $2, $3)")
+        .bind(operation.to_string())
+        .bind(cluster.to_string())
+        .bind(sealed)
+        .execute(connection)
+        .await
+        .map(drop))
+}
+
+/// Forgets what a user asked for with an operation that is not begun again.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget_asked(tx: &mut Tx, operation: OperationId) -> Result<(), sqlx::Error> {
+    on_tx!(tx, connection => sqlx::query("DELETE FROM asked WHERE operation_id = $1")
+        .bind(operation.to_string())
+        .execute(connection)
+        .await
+        .map(drop))
+}
+
+/// What a user asked for with an operation, where that is kept.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn asked(db: &Db, operation: OperationId) -> Result<Option<String>, sqlx::Error> {
+    on_db!(db, pool => sqlx::query_scalar("SELECT sealed FROM asked WHERE operation_id = $1")
+        .bind(operation.to_string())
+        .fetch_optional(pool)
+        .await)
+}
+
+/// The operation that asked first for what this one asked for.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn first_of(tx: &mut Tx, operation: OperationId) -> Result<OperationId, sqlx::Error> {
+    let query = "SELECT first_id FROM retries WHERE operation_id = $1";
+    let first: Option<String> = on_tx!(tx, connection => sqlx::query_scalar(query)
+        .bind(operation.to_string())
+        .fetch_optional(connection)
+        .await)?;
+    first.map_or(Ok(operation), |first| parsed(&first))
+}
+
+/// The operations that asked for the same as `first` once more.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn retries_of(tx: &mut Tx, first: OperationId) -> Result<Vec<OperationId>, sqlx::Error> {
+    let query = "SELECT operation_id FROM retries WHERE first_id = $1 ORDER BY operation_id";
+    let ids: Vec<String> = on_tx!(tx, connection => sqlx::query_scalar(query)
+        .bind(first.to_string())
+        .fetch_all(connection)
+        .await)?;
+    ids.iter().map(|id| parsed(id)).collect()
+}
+
+/// Notes that an operation asks for the same as `first` once more.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn keep_retry(
+    tx: &mut Tx,
+    operation: OperationId,
+    cluster: &ClusterId,
+    first: OperationId,
+) -> Result<(), sqlx::Error> {
+    let query = "INSERT INTO retries (operation_id, cluster_id, first_id) VALUES ($1, $2, $3)";
+    on_tx!(tx, connection => sqlx::query(query)
+        .bind(operation.to_string())
+        .bind(cluster.to_string())
+        .bind(first.to_string())
+        .execute(connection)
+        .await
+        .map(drop))
 }
 
 /// At most `limit` operations, the newest first; `before` is the id that the page before ended with.

@@ -1,12 +1,14 @@
 //! Products.
 
-use super::{parsed, unsigned};
+use super::{from_text, parsed, to_text, unsigned};
 use crate::product::Product;
 use bigdata_chassis::{Db, Tx, on_db, on_tx};
+use bigdata_common::api::product::ProductRights;
 use bigdata_common::{Name, ProductRef};
 
+/// A product's row.
 #[derive(sqlx::FromRow)]
-struct Raw {
+pub(super) struct Raw {
     name: String,
     version: String,
     description: String,
@@ -15,12 +17,14 @@ struct Raw {
     template_language: String,
     options: Option<String>,
     orchestrator: Option<String>,
+    actions: Option<String>,
     reach_network: i64,
+    container_rights: Option<String>,
     revision: String,
 }
 
 impl Raw {
-    fn read(self) -> Result<Product, sqlx::Error> {
+    pub(super) fn read(self) -> Result<Product, sqlx::Error> {
         Ok(Product {
             reference: ProductRef { name: parsed(&self.name)?, version: parsed(&self.version)? },
             description: self.description,
@@ -29,14 +33,20 @@ impl Raw {
             language: parsed(&self.template_language)?,
             options: self.options,
             orchestrator: self.orchestrator,
+            actions: self.actions,
             reach_network: self.reach_network == 1,
+            container_rights: rights(self.container_rights.as_deref())?,
             revision: self.revision,
         })
     }
 }
 
+fn rights(text: Option<&str>) -> Result<ProductRights, sqlx::Error> {
+    text.map_or_else(|| Ok(ProductRights::default()), from_text)
+}
+
 const COLUMNS: &str = "SELECT name, version, description, logo_url, template, template_language, options, orchestrator, \
-                       reach_network, revision FROM products WHERE name = $1 AND version = $2";
+                       actions, reach_network, container_rights, revision FROM products WHERE name = $1 AND version = $2";
 
 /// The product.
 ///
@@ -75,7 +85,8 @@ pub async fn keep(tx: &mut Tx, product: &ProductRef) -> Result<bool, sqlx::Error
 /// When the database refuses.
 pub async fn lock(tx: &mut Tx, product: &ProductRef) -> Result<Option<Product>, sqlx::Error> {
     const LOCKED: &str = "SELECT name, version, description, logo_url, template, template_language, options, \
-                          orchestrator, reach_network, revision FROM products WHERE name = $1 AND version = $2 FOR UPDATE";
+                          orchestrator, actions, reach_network, container_rights, revision FROM products \
+                          WHERE name = $1 AND version = $2 FOR UPDATE";
     let query = if tx.is_postgres() { LOCKED } else { COLUMNS };
     let raw: Option<Raw> = on_tx!(tx, connection => sqlx::query_as(query)
         .bind(product.name.as_str())
@@ -91,8 +102,8 @@ pub async fn lock(tx: &mut Tx, product: &ProductRef) -> Result<Option<Product>, 
 /// When the database refuses.
 pub async fn insert(tx: &mut Tx, product: &Product) -> Result<bool, sqlx::Error> {
     let query = "INSERT INTO products (name, version, description, logo_url, template, template_language, options, \
-                 orchestrator, reach_network, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
-                 ON CONFLICT (name, version) DO NOTHING";
+                 orchestrator, reach_network, revision, actions, container_rights) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (name, version) DO NOTHING";
     Ok(write(tx, query, product).await? == 1)
 }
 
@@ -102,11 +113,14 @@ pub async fn insert(tx: &mut Tx, product: &Product) -> Result<bool, sqlx::Error>
 /// When the database refuses.
 pub async fn update(tx: &mut Tx, product: &Product) -> Result<(), sqlx::Error> {
     let query = "UPDATE products SET description = $3, logo_url = $4, template = $5, template_language = $6, \
-                 options = $7, orchestrator = $8, reach_network = $9, revision = $10 WHERE name = $1 AND version = $2";
+                 options = $7, orchestrator = $8, reach_network = $9, revision = $10, actions = $11, \
+                 container_rights = $12 WHERE name = $1 AND version = $2";
     write(tx, query, product).await.map(drop)
 }
 
 async fn write(tx: &mut Tx, query: &'static str, product: &Product) -> Result<u64, sqlx::Error> {
+    let rights = (product.container_rights != ProductRights::default()).then_some(&product.container_rights);
+    let rights = rights.map(to_text).transpose()?;
     on_tx!(tx, connection => sqlx::query(query)
         .bind(product.reference.name.as_str())
         .bind(product.reference.version.as_str())
@@ -118,6 +132,8 @@ async fn write(tx: &mut Tx, query: &'static str, product: &Product) -> Result<u6
         .bind(&product.orchestrator)
         .bind(i64::from(product.reach_network))
         .bind(&product.revision)
+        .bind(&product.actions)
+        .bind(&rights)
         .execute(connection)
         .await
         .map(|result| result.rows_affected()))
@@ -136,6 +152,32 @@ pub async fn delete(tx: &mut Tx, product: &ProductRef) -> Result<(), sqlx::Error
         .map(drop))
 }
 
+/// Keeps a product as it is for the clusters that are made of it, by its revision.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn keep_content(tx: &mut Tx, product: &Product) -> Result<(), sqlx::Error> {
+    on_tx!(tx, connection => sqlx::query(
+            "INSERT INTO product_contents (revision, content) VALUES ($1, $2) ON CONFLICT (revision) DO NOTHING")
+        .bind(&product.revision)
+        .bind(to_text(product)?)
+        .execute(connection)
+        .await
+        .map(drop))
+}
+
+/// A product as it was in this revision; None where no cluster was made of it since these are kept.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn content(db: &Db, revision: &str) -> Result<Option<Product>, sqlx::Error> {
+    let content: Option<String> = on_db!(db, pool => sqlx::query_scalar("SELECT content FROM product_contents WHERE revision = $1")
+            .bind(revision)
+            .fetch_optional(pool)
+            .await)?;
+    content.as_deref().map(from_text).transpose()
+}
+
 /// What a list says of a product.
 #[derive(Debug, Clone)]
 pub struct Listed {
@@ -151,6 +193,8 @@ pub struct Listed {
     pub has_template: bool,
     /// How many clusters of it are not destroyed.
     pub clusters: u64,
+    /// What its containers may do on the machine.
+    pub container_rights: ProductRights,
 }
 
 #[derive(sqlx::FromRow)]
@@ -162,6 +206,7 @@ struct RawListed {
     revision: String,
     has_template: i64,
     clusters: i64,
+    container_rights: Option<String>,
 }
 
 /// Every product, or every version of one; unsorted.
@@ -170,7 +215,7 @@ struct RawListed {
 /// When the database refuses.
 pub async fn list(db: &Db, name: Option<&Name>, version: Option<&Name>) -> Result<Vec<Listed>, sqlx::Error> {
     let rows: Vec<RawListed> = on_db!(db, pool => sqlx::query_as(
-            "SELECT p.name, p.version, p.description, p.logo_url, p.revision, \
+            "SELECT p.name, p.version, p.description, p.logo_url, p.revision, p.container_rights, \
              CAST(CASE WHEN p.template IS NULL THEN 0 ELSE 1 END AS BIGINT) AS has_template, \
              (SELECT COUNT(*) FROM clusters c WHERE c.product = p.name AND c.version = p.version \
              AND c.status <> 'destroyed') AS clusters \
@@ -188,6 +233,7 @@ pub async fn list(db: &Db, name: Option<&Name>, version: Option<&Name>) -> Resul
                 revision: row.revision,
                 has_template: row.has_template == 1,
                 clusters: unsigned(row.clusters),
+                container_rights: rights(row.container_rights.as_deref())?,
             })
         })
         .collect()

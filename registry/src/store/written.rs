@@ -5,19 +5,37 @@ use crate::cluster::record::Cluster;
 use bigdata_chassis::db::TxInner;
 use bigdata_chassis::messaging::outbox;
 use bigdata_chassis::{Tx, on_tx};
-use bigdata_common::Timestamp;
 use bigdata_common::api::cluster::EventView;
 use bigdata_common::api::operation::OperationView;
+use bigdata_common::{OperationId, Timestamp};
 
 /// What happened.
 #[derive(Debug, Default)]
 pub struct Written {
     /// Operations, new or changed.
     pub operations: Vec<OperationView>,
+    /// Operations of which nothing stays.
+    pub forgotten: Vec<OperationId>,
     /// New entries of the history, whose sequences were counted up on the cluster.
     pub events: Vec<EventView>,
     /// Events that are to be told.
     pub outbox: Vec<outbox::Row>,
+}
+
+/// What happened, as tables have it, but for the outbox.
+pub(super) struct Rows {
+    /// Sequences and events.
+    pub(super) events: (Vec<i64>, Vec<String>),
+    /// Ids and views of operations.
+    pub(super) operations: (Vec<String>, Vec<String>),
+}
+
+pub(super) fn rows(written: &Written) -> Result<Rows, sqlx::Error> {
+    let events = written.events.iter().map(|event| Ok((signed(event.sequence), to_text(event)?)));
+    let operations = written.operations.iter().map(|operation| Ok((operation.id.to_string(), to_text(operation)?)));
+    let (events, operations) =
+        (events.collect::<Result<_, sqlx::Error>>()?, operations.collect::<Result<_, sqlx::Error>>()?);
+    Ok(Rows { events, operations })
 }
 
 /// The columns of a cluster that change.
@@ -39,33 +57,28 @@ pub async fn write(tx: &mut Tx, cluster: &Cluster, written: Written) -> Result<(
         id: cluster.id.to_string(),
         user: cluster.id.dn().user.to_string(),
         status: cluster.state.status().as_str(),
-        deadline_at_ms: cluster.deadline_at.map(Timestamp::as_millis),
+        deadline_at_ms: cluster.due_at().map(Timestamp::as_millis),
         record: to_text(cluster)?,
         ended_at_ms: cluster.ended_at().map(Timestamp::as_millis),
     };
-    let mut events = Vec::with_capacity(written.events.len());
-    for event in &written.events {
-        events.push((signed(event.sequence), to_text(event)?));
-    }
-    let mut operations = Vec::with_capacity(written.operations.len());
-    for operation in &written.operations {
-        operations.push((operation.id.to_string(), to_text(operation)?));
-    }
+    let (rows, forgotten) = (rows(&written)?, written.forgotten);
     if tx.is_postgres() {
-        at_once(tx, columns, events, operations, written.outbox).await
+        at_once(tx, columns, rows, written.outbox).await?;
     } else {
-        one_by_one(tx, columns, events, operations, &written.outbox).await
+        one_by_one(tx, columns, rows, &written.outbox).await?;
     }
+    for operation in forgotten {
+        on_tx!(tx, connection => sqlx::query("DELETE FROM operations WHERE id = $1")
+            .bind(operation.to_string())
+            .execute(connection)
+            .await
+            .map(drop))?;
+    }
+    Ok(())
 }
 
 /// Postgres: a round trip.
-async fn at_once(
-    tx: &mut Tx,
-    cluster: Columns,
-    events: Vec<(i64, String)>,
-    operations: Vec<(String, String)>,
-    outbox: Vec<outbox::Row>,
-) -> Result<(), sqlx::Error> {
+async fn at_once(tx: &mut Tx, cluster: Columns, rows: Rows, outbox: Vec<outbox::Row>) -> Result<(), sqlx::Error> {
     static WRITE: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
         let enqueue = outbox::INSERT_ROWS;
         format!(
@@ -81,9 +94,11 @@ async fn at_once(
              {enqueue}"
         )
     });
-    let (ids, envelopes) = outbox::columns(tx, outbox);
-    let (sequences, events): (Vec<i64>, Vec<String>) = events.into_iter().unzip();
-    let (operations, views): (Vec<String>, Vec<String>) = operations.into_iter().unzip();
+    if !outbox.is_empty() {
+        tx.wake_outbox_on_commit();
+    }
+    let (ids, envelopes) = outbox::columns(outbox);
+    let ((sequences, events), (operations, views)) = (rows.events, rows.operations);
     let TxInner::Postgres(transaction) = &mut tx.inner else { return Ok(()) };
     sqlx::query(WRITE.as_str())
         .bind(ids)
@@ -104,13 +119,7 @@ async fn at_once(
 }
 
 /// SQLite: no statement changes two tables.
-async fn one_by_one(
-    tx: &mut Tx,
-    cluster: Columns,
-    events: Vec<(i64, String)>,
-    operations: Vec<(String, String)>,
-    outbox: &[outbox::Row],
-) -> Result<(), sqlx::Error> {
+async fn one_by_one(tx: &mut Tx, cluster: Columns, rows: Rows, outbox: &[outbox::Row]) -> Result<(), sqlx::Error> {
     on_tx!(tx, connection => sqlx::query(
             "UPDATE clusters SET status = $2, deadline_at_ms = $3, record = $4, ended_at_ms = $5 WHERE id = $1")
         .bind(&cluster.id)
@@ -121,7 +130,7 @@ async fn one_by_one(
         .execute(connection)
         .await
         .map(drop))?;
-    for (sequence, event) in events {
+    for (sequence, event) in rows.events.0.into_iter().zip(rows.events.1) {
         on_tx!(tx, connection => sqlx::query("INSERT INTO events (cluster_id, sequence, event) VALUES ($1, $2, $3)")
             .bind(&cluster.id)
             .bind(sequence)
@@ -130,7 +139,7 @@ async fn one_by_one(
             .await
             .map(drop))?;
     }
-    for (id, view) in operations {
+    for (id, view) in rows.operations.0.into_iter().zip(rows.operations.1) {
         on_tx!(tx, connection => sqlx::query(
                 "INSERT INTO operations (id, cluster_id, user_name, view) VALUES ($1, $2, $3, $4) \
                  ON CONFLICT (id) DO UPDATE SET view = excluded.view")

@@ -1,7 +1,8 @@
 //! Products' templates: Jinja2 text that renders to JSON or YAML.
 //!
 //! No template engine is safe inside a service (a stack overflow or a failed allocation ends the process), so templates are
-//! parsed and rendered in a child, `PROGRAM __render`: one JSON document in, one out, everything else forbidden to it.
+//! parsed and rendered in a child, `PROGRAM __render`: one JSON document in, one out, everything else forbidden to it. Children
+//! are started ahead, and wait.
 //!
 //! - [`engine`]: the engine as the older system's templates expect it.
 //! - [`place`]: why a value cannot break out of its place.
@@ -11,6 +12,7 @@ pub mod child;
 pub mod engine;
 pub mod place;
 mod renderer;
+mod words;
 
 pub use renderer::{RenderError, Renderer};
 
@@ -73,7 +75,7 @@ pub struct RenderRequest {
 }
 
 /// What a template sees.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Context {
     /// The options.
     pub opts: Map<String, Value>,

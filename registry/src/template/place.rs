@@ -5,6 +5,7 @@
 //! what is *outside* the marks: inside a JSON string a marked text is escaped; outside of strings it must be a number, true,
 //! false, null, a single comma or blank. What macros and `set` blocks capture carries its marks along.
 
+use super::words;
 use serde_json::Value;
 
 /// Begins a text.
@@ -66,6 +67,12 @@ fn shown(text: &str) -> String {
     if short.len() < text.len() { format!("{short:?}…") } else { format!("{short:?}") }
 }
 
+/// Whether what comes next is the value of the key of words.
+fn is_after_words_key(output: &str) -> bool {
+    let key = output.trim_end().strip_suffix(':').and_then(|rest| rest.trim_end().strip_suffix('"'));
+    key.and_then(|rest| rest.strip_suffix(words::KEY)).is_some_and(|rest| rest.ends_with('"'))
+}
+
 /// The JSON text of what the engine wrote.
 ///
 /// # Errors
@@ -73,6 +80,8 @@ fn shown(text: &str) -> String {
 pub fn to_json(marked: &str) -> Result<String, String> {
     let mut output = String::with_capacity(marked.len());
     let (mut in_string, mut after_backslash, mut line) = (false, false, 1usize);
+    // Where the last string begins, where it is one of words.
+    let mut words_from = None;
     for piece in pieces(marked)? {
         match piece {
             Piece::Own(own) => {
@@ -81,17 +90,25 @@ pub fn to_json(marked: &str) -> Result<String, String> {
                     match character {
                         _ if after_backslash => after_backslash = false,
                         '\\' if in_string => after_backslash = true,
-                        '"' => in_string = !in_string,
+                        '"' => {
+                            in_string = !in_string;
+                            words_from = (in_string && is_after_words_key(&output)).then_some(output.len() + 1);
+                        }
                         _ => {}
                     }
+                    output.push(character);
                 }
-                output.push_str(own);
             }
             Piece::Text(text) if after_backslash => {
                 return Err(format!("line {line}: the expression that gives {} stands after a backslash", shown(text)));
             }
             Piece::Text(text) if in_string => {
-                let quoted = Value::from(text).to_string();
+                let before = words_from.map(|from| serde_json::from_str(&format!("\"{}\"", &output[from..])));
+                let quoted = match before {
+                    Some(before) => Value::from(words::in_place(&before.unwrap_or_else(|_| String::new()), text)),
+                    None => Value::from(text),
+                };
+                let quoted = quoted.to_string();
                 output.push_str(&quoted[1..quoted.len() - 1]);
             }
             Piece::Text(text) => {
@@ -146,6 +163,14 @@ enum Held {
     Json(Value),
 }
 
+/// What a text of a parsed document is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Key,
+    Value,
+    Words,
+}
+
 /// Values that wait for their places in a parsed document.
 pub struct Placeholders {
     stem: String,
@@ -164,18 +189,21 @@ impl Placeholders {
     /// Where a list or object stands in the middle of a text.
     pub fn fill(&self, document: Value) -> Result<Value, String> {
         match document {
-            Value::String(text) => self.fill_text(&text, true),
+            Value::String(text) => self.fill_text(&text, Kind::Value),
             Value::Array(items) => {
                 items.into_iter().map(|item| self.fill(item)).collect::<Result<_, _>>().map(Value::Array)
             }
             Value::Object(entries) => {
                 let mut object = serde_json::Map::new();
                 for (key, value) in entries {
-                    let key = match self.fill_text(&key, false)? {
+                    let key = match self.fill_text(&key, Kind::Key)? {
                         Value::String(key) => key,
                         _ => return Err("a list or object stands as a key".to_owned()),
                     };
-                    let value = self.fill(value)?;
+                    let value = match value {
+                        Value::String(text) if key == words::KEY => self.fill_text(&text, Kind::Words)?,
+                        value => self.fill(value)?,
+                    };
                     if object.insert(key.clone(), value).is_some() {
                         return Err(format!("the key {key:?} stands twice in one place"));
                     }
@@ -186,7 +214,7 @@ impl Placeholders {
         }
     }
 
-    fn fill_text(&self, text: &str, whole_json: bool) -> Result<Value, String> {
+    fn fill_text(&self, text: &str, kind: Kind) -> Result<Value, String> {
         let mut output = String::new();
         let mut rest = text;
         while let Some(start) = rest.find(&self.stem) {
@@ -195,8 +223,12 @@ impl Placeholders {
             let end = after.find('z').ok_or("a value's place was torn apart")?;
             let held = after[..end].parse::<usize>().ok().and_then(|index| self.values.get(index));
             match held.ok_or("a value's place was torn apart")? {
+                Held::Text(value) if kind == Kind::Words => {
+                    let value = words::in_place(&output, value);
+                    output.push_str(&value);
+                }
                 Held::Text(value) => output.push_str(value),
-                Held::Json(value) if whole_json && output.is_empty() && start == 0 && after.len() == end + 1 => {
+                Held::Json(value) if kind != Kind::Key && output.is_empty() && start == 0 && after.len() == end + 1 => {
                     return Ok(value.clone());
                 }
                 Held::Json(value) => {

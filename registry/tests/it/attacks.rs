@@ -4,10 +4,12 @@ use crate::support::render_program;
 use crate::templates::context;
 use bigdata_registry::template::{Language, RenderError, Renderer};
 use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// The longest that an attack may take. The child's own limits are 1 s of CPU and 3 s of time; the machine may be busy.
-const LIMIT: Duration = Duration::from_secs(5);
+/// The longest that an attack may take. The child's own limit is 1 s of CPU; the machine may be busy.
+const LIMIT: Duration = Duration::from_secs(20);
 /// How much the asking process may grow over all attacks, each of which wants far more; other tests run in it meanwhile.
 const GROWTH_MAX_KIB: u64 = 200 * 1024;
 
@@ -125,5 +127,41 @@ async fn many_hostile_templates_at_once_do_not_stop_an_honest_one() {
     assert_eq!(honest.0, json!([1]));
     for attack in hostile {
         assert!(attack.await.unwrap());
+    }
+}
+
+/// A renderer's program that notes every child, the first of which somebody kills when it has been asked.
+fn noted_program(folder: &Path) -> PathBuf {
+    let (program, renders) = (folder.join("noted"), render_program());
+    let (folder, renders) = (folder.display(), renders.display());
+    let text = format!(
+        "#!/bin/sh\necho $$ >>'{folder}/children'\nif mkdir '{folder}/struck'; then head -c 1; kill -9 $$; fi\n\
+         exec '{renders}' \"$@\"\n"
+    );
+    // A process of its own writes it: children that this one starts meanwhile would hold it open, and it could not be run.
+    let write = ["-c", "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\""];
+    assert!(Command::new("sh").args(write).arg(&program).arg(text).status().unwrap().success());
+    program
+}
+
+#[tokio::test]
+async fn a_child_waits_for_the_next_template_and_that_one_was_killed_is_no_template_s_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let renderer = Renderer::new(noted_program(folder.path()), 2);
+    let render = || renderer.render("[1]", Language::Json, false, context(json!({})));
+    assert_eq!(render().await.unwrap().0, json!([1]), "another one is asked");
+    let begun = Instant::now();
+    let waiting = loop {
+        let noted = std::fs::read_to_string(folder.path().join("children")).unwrap();
+        // After the one that was killed and the one that served.
+        if let Some(child) = noted.lines().nth(2) {
+            break child.to_owned();
+        }
+        assert!(begun.elapsed() < LIMIT, "{noted}");
+        tokio::task::yield_now().await;
+    };
+    while Path::new("/proc").join(&waiting).exists() {
+        assert!(begun.elapsed() < LIMIT, "nobody asked the one that waits");
+        assert_eq!(render().await.unwrap().0, json!([1]));
     }
 }

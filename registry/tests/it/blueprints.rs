@@ -34,12 +34,24 @@ fn with(fields: Value) -> Value {
 }
 
 #[test]
+fn what_containers_alone_can_say() {
+    let credentials = json!({"username": "u", "password": "@{secret:password}"});
+    let node = |file: &str| json!({"nodes": {"n": {"cpu": 1, "mem": 64, "docker_image": "i", "files": {file: "x"}, "image_credentials": credentials}}});
+    let read = understood(&node("/etc/a.conf"));
+    let node_read = &read.blueprint.nodes["n"];
+    assert!(node_read.files.contains_key("/etc/a.conf"));
+    assert_eq!(node_read.image_credentials.as_ref().unwrap().username, "u");
+    assert_eq!(pointers(&node("/etc/../a.conf")), ["/nodes/n/files/~1etc~1..~1a.conf"]);
+}
+
+#[test]
 fn everything_that_can_be_said() {
     let document = json!({
         "dnsname": "my.cluster",
         "nodes": {"n": {
-            "cpu": "0.5", "mem": "128", "docker_image": "i:1", "docker_opts": "-x",
-            "command": ["run", "@{address}", "@{port:http}", "@{address:n}", "@{disk:data}", "@@{literal}"],
+            "cpu": "0.5", "mem": "128", "docker_image": "i:1", "docker_opts": "-e X=@{port:http} --init",
+            "command": ["run", "@{address}", "@{port:http}", "@{address:n}", "@{disk:data}", "@@{literal}",
+                        "@{listen}:@{listen:http}"],
             "env": {"A": 1, "B": true, "PW": "@{secret:password}"},
             "files": {"etc/a.conf": "x=@{address}", "b": {"content": "y", "mode": "0640"}},
             "disks": {"data": {"destination": "/data"}, "big": {"destination": "/b", "size": 5, "persistent": false, "type": "whole"}},
@@ -62,7 +74,7 @@ fn everything_that_can_be_said() {
     let read = understood(&document);
     let node = &read.blueprint.nodes["n"];
     assert_eq!((node.cpu, node.mem, node.start), (0.5, 128, Start::Script));
-    assert!(matches!(&node.command, Some(Command::Arguments(words)) if words.len() == 6));
+    assert!(matches!(&node.command, Some(Command::Arguments(words)) if words.len() == 7));
     assert_eq!(node.env["A"], "1");
     assert_eq!((node.files["b"].mode, node.files["etc/a.conf"].mode), (0o640, 0o600));
     assert_eq!((node.disks["data"].size, node.disks["data"].persistent), (1024, true));
@@ -117,7 +129,11 @@ fn every_fault_in_its_place() {
         (json!({"command": [1]}), "/nodes/n/command"),
         (json!({"command": "@{adress}"}), "/nodes/n/command"),
         (json!({"command": ["a", "@{port:https}"]}), "/nodes/n/command/1"),
+        (json!({"command": ["@{listen}", "@{listen:https}"]}), "/nodes/n/command/1"),
         (json!({"env": {"A": "@{secret:other}"}}), "/nodes/n/env/A"),
+        (json!({"image_credentials": {"username": "u", "password": "plain"}}), "/nodes/n/image_credentials/password"),
+        (json!({"image_credentials": {"password": "@{secret:other}"}}), "/nodes/n/image_credentials/password"),
+        (json!({"files": {"/etc/a.conf": "x"}}), "/nodes/n/files/~1etc~1a.conf"),
         (json!({"env": {"A": "@{address:m}"}}), "/nodes/n/env/A"),
         (json!({"env": {"A": "@{open"}}), "/nodes/n/env/A"),
         (json!({"env": {"A=B": "x"}}), "/nodes/n/env/A=B"),
@@ -126,7 +142,14 @@ fn every_fault_in_its_place() {
         (json!({"files": {"../x": ""}}), "/nodes/n/files/..~1x"),
         (json!({"files": {"/etc/passwd": ""}}), "/nodes/n/files/~1etc~1passwd"),
         (json!({"files": {"a": {"content": "", "mode": "9"}}}), "/nodes/n/files/a/mode"),
-        (json!({"docker_opts": "-e X=@{secret:password}"}), "/nodes/n/docker_opts"),
+        (json!({"docker_opts": "-e X=@{secret:other}"}), "/nodes/n/docker_opts"),
+        (json!({"docker_opts": "-u @{secret:password}"}), "/nodes/n/docker_opts"),
+        (json!({"docker_opts": "-e @{address}=1"}), "/nodes/n/docker_opts"),
+        (json!({"docker_opts": "--priveleged"}), "/nodes/n/docker_opts"),
+        (json!({"docker_opts": "--name x"}), "/nodes/n/docker_opts"),
+        (json!({"docker_opts": "-v data:/d"}), "/nodes/n/docker_opts"),
+        (json!({"docker_opts": "-v /somewhere:/d"}), "/nodes/n/docker_opts"),
+        (json!({"docker_opts": "-v /somewhere:/bigdata/work"}), "/nodes/n/docker_opts"),
         (json!({"disks": 2}), "/nodes/n/disks"),
         (json!({"disks": {"d": {}}}), "/nodes/n/disks/d/destination"),
         (json!({"disks": {"d": {"destination": "/d", "size": 0}}}), "/nodes/n/disks/d/size"),
@@ -195,4 +218,42 @@ fn a_cluster_has_at_most_a_thousand_nodes() {
     };
     assert_eq!(understood(&nodes(NODES_MAX)).blueprint.nodes.len(), NODES_MAX);
     assert_eq!(pointers(&nodes(10_000)), ["/nodes"]);
+}
+
+#[test]
+fn stats_and_what_becomes_of_a_lost_node() {
+    use bigdata_common::blueprint::Replace;
+    let read = understood(&with(json!({"stats": ["stats", "@{address}"], "replace": {"elsewhere": "60s"}})));
+    let node = &read.blueprint.nodes["n"];
+    assert_eq!(node.stats, Some(Command::Arguments(vec!["stats".to_owned(), "@{address}".to_owned()])));
+    assert_eq!(node.replace, Replace::Elsewhere { after_ms: 60_000 });
+    let waits = understood(&with(json!({"replace": "wait"})));
+    assert_eq!((waits.blueprint.nodes["n"].replace, &waits.blueprint.nodes["n"].stats), (Replace::Wait, &None));
+    assert!(waits.blueprint.nodes["n"].properties.is_empty());
+    for (fields, pointer) in [
+        (json!({"stats": 7}), "/nodes/n/stats"),
+        (json!({"stats": []}), "/nodes/n/stats"),
+        (json!({"stats": "x @{address:gone}"}), "/nodes/n/stats"),
+        (json!({"replace": "elsewhere"}), "/nodes/n/replace"),
+        (json!({"replace": {"elsewhere": "soon"}}), "/nodes/n/replace/elsewhere"),
+        (json!({"replace": {"elsewhere": 0}}), "/nodes/n/replace/elsewhere"),
+        (json!({"replace": {}}), "/nodes/n/replace/elsewhere"),
+        (json!({"replace": {"elsewhere": 5, "after": 1}}), "/nodes/n/replace/after"),
+    ] {
+        assert_eq!(pointers(&with(fields.clone())), [pointer], "{fields}");
+    }
+}
+
+#[test]
+fn disks_that_are_certain_ones_of_a_machine_are_whole() {
+    for (says, kind, warnings) in [
+        (json!("True"), DiskKind::Whole, 1),
+        (json!("False"), DiskKind::Whole, 1),
+        (json!(""), DiskKind::Volume, 0),
+        (json!(null), DiskKind::Volume, 0),
+    ] {
+        let read = understood(&with(json!({"use_custom_disks": says})));
+        assert_eq!(read.blueprint.nodes["n"].disks["data"].kind, kind, "{says}");
+        assert_eq!(read.warnings.len(), warnings, "{says}: {:?}", read.warnings);
+    }
 }

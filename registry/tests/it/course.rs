@@ -69,7 +69,7 @@ async fn from_registered_to_ready() {
         registry.fact(&cluster, Event::RunProgress { run: run.clone(), percent: 40, message: "half".to_owned() }).await;
         assert_eq!(operation(registry, &cluster, "launch").await["steps"][1]["percent"], 40);
         for (key, value, secret, endpoint) in [
-            ("url", Some("http://127.64.0.1/"), false, Some(EndpointRole { role: "web".to_owned() })),
+            ("url", Some("http://127.64.0.1/"), false, Some(EndpointRole { role: "web".to_owned(), connect: None })),
             ("password", None, true, None),
         ] {
             let output = Output { key: key.to_owned(), value: value.map(str::to_owned), secret, endpoint };
@@ -141,6 +141,7 @@ async fn an_event_that_comes_twice_counts_once() {
             cluster_id: cluster.clone(),
             revision: 1,
             at: registry.clock.now(),
+            request_id: None,
             traceparent: None,
             event: Event::NodeRunning(fact),
         };
@@ -379,6 +380,7 @@ async fn a_bus_that_repeats_delays_and_reorders_changes_nothing() {
                     cluster_id: cluster_id.clone(),
                     revision: 1,
                     at,
+                    request_id: None,
                     traceparent: None,
                     event: event.clone(),
                 }));

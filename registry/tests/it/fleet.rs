@@ -81,11 +81,13 @@ async fn an_older_output_that_comes_later_does_not_replace_a_newer_one() {
         let run = registry.wanted_run(&cluster).await;
         let (older, newer) = (EventId(uuid::Uuid::now_v7()), EventId(uuid::Uuid::now_v7()));
         for (id, url) in [(newer, "http://new/"), (older, "http://old/")] {
-            let endpoint = Some(EndpointRole { role: "writer".to_owned() });
+            let endpoint = Some(EndpointRole { role: "writer".to_owned(), connect: None });
             let output = Output { key: "db".to_owned(), value: Some(url.to_owned()), secret: false, endpoint };
             let event = Event::RunOutput { run: run.clone(), output };
             let (at, cluster_id) = (registry.clock.now(), cluster.clone());
-            registry.envelope(Envelope { id, cluster_id, revision: 1, at, traceparent: None, event }).await;
+            registry
+                .envelope(Envelope { id, cluster_id, revision: 1, at, request_id: None, traceparent: None, event })
+                .await;
         }
         let (_, endpoints) = registry.get(&format!("/{}/endpoints", cluster.dn())).await;
         assert_eq!(endpoints["endpoints"][0]["url"], "http://new/");
@@ -161,7 +163,15 @@ async fn facts_that_come_to_two_replicas_at_once_count_once_and_are_all_kept() {
                     fact.observation.attempt.id = attempt;
                     let (id, at) = (EventId(uuid::Uuid::now_v7()), registry.clock.now());
                     let (cluster_id, event) = (cluster.clone(), Event::NodeHealth(fact));
-                    envelopes.push(Envelope { id, cluster_id, revision: 1, at, traceparent: None, event });
+                    envelopes.push(Envelope {
+                        id,
+                        cluster_id,
+                        revision: 1,
+                        at,
+                        request_id: None,
+                        traceparent: None,
+                        event,
+                    });
                 }
             }
             let both = envelopes.iter().flat_map(|one| [registry, &replica].map(|at| at.envelope(one.clone())));
@@ -181,6 +191,7 @@ fn facts(registry: &Harness, cluster: &ClusterId, launched: &Value, dice: &mut D
         run: RunId(uuid::Uuid::new_v4()),
         operation: launched["operation"].as_str().unwrap().parse().unwrap(),
         action: "start".to_owned(),
+        step: 0,
         generation: 1,
         attempt: 1,
     };
@@ -246,6 +257,7 @@ async fn a_storm_of_launches_facts_and_wishes_breaks_nothing() {
                     cluster_id: cluster.clone(),
                     revision: 1,
                     at: registry.clock.now(),
+                    request_id: None,
                     traceparent: None,
                     event,
                 };

@@ -27,6 +27,7 @@ async fn each_break_is_found() {
         ("UPDATE clusters SET record = '{}'", "missing field"),
         ("DELETE FROM operations", "it has 0 launches"),
         ("DELETE FROM clusters", "its cluster is not stored"),
+        ("UPDATE nodes SET wanted_revision = 7", "its revision does not describe the node a"),
         ("UPDATE numbers SET last = 2", "the last number given is 2; there are 1 clusters"),
         ("UPDATE idempotency_keys SET reply = '{}'", "its reply cannot be read"),
         (

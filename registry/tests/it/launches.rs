@@ -1,6 +1,7 @@
 //! Launches: the reply, what is stored with it, numbers, secrets, repetition, dry runs.
 
 use crate::support::{API, PAIR, SCRIPT, answer, on_every_database, pair_options};
+use bigdata_chassis::readiness::CATALOG;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -133,6 +134,48 @@ async fn the_same_idempotency_key_gives_the_same_reply() {
         let request = registry.request_as("ben", "user", Method::POST, &format!("{API}/products/demo/1.0"));
         let request = request.header("idempotency-key", "k1").json(&json!({"mem": 99}));
         assert_eq!(answer(request.send().await.unwrap()).await.1["dn"], "clusters/ben/demo/1.0/1");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_the_catalog_may_still_bring_is_not_said_to_be_unknown() {
+    on_every_database(async |registry| {
+        let launch = async |path: &str| {
+            let request =
+                registry.request(Method::POST, path).header("idempotency-key", "k1").json(&json!({"mem": 64}));
+            let response = request.send().await.unwrap();
+            let retry_after = response.headers().contains_key("retry-after");
+            let (status, body) = answer(response).await;
+            (status.as_u16(), retry_after, body)
+        };
+        let refused = |(status, retry_after, problem): (u16, bool, Value)| {
+            assert_eq!((status, retry_after, &problem["code"]), (503, true, &json!("BD0025")), "{problem}");
+            assert!(problem["detail"].as_str().unwrap().contains("the catalog is being loaded"), "{problem}");
+        };
+        let path = "/products/demo/1.0";
+        registry.tasks.readiness().waits_for(CATALOG, "the shipped products are being registered");
+        refused(launch(path).await);
+        refused(launch(&format!("{path}?dry_run=true")).await);
+        for path in [path, "/products/demo", "/products/demo/1.0/options"] {
+            let response = registry.request(Method::GET, path).send().await.unwrap();
+            let retry_after = response.headers().contains_key("retry-after");
+            let (status, problem) = answer(response).await;
+            refused((status.as_u16(), retry_after, problem));
+        }
+        // A product that is there, and has no template yet, is on its way as well.
+        registry.post("/products", json!({"name": "demo", "version": "1.0"})).await;
+        refused(launch(path).await);
+        assert_eq!(registry.get(path).await.0, 200);
+
+        registry.product(PAIR, &pair_options(), None).await;
+        let (status, _, first) = launch(path).await;
+        assert_eq!(status, 202, "{first}");
+        registry.tasks.readiness().has(CATALOG);
+        let (status, _, again) = launch(path).await;
+        assert_eq!((status, &again), (202, &first));
+        assert_eq!(registry.count("clusters").await, 1);
+        assert_eq!(registry.get("/products/demo/2").await.1["code"], "BD0007");
     })
     .await;
 }

@@ -4,6 +4,8 @@
 
 use bigdata_common::internal::Desired;
 use bigdata_common::status::{ClusterStatus, OperationKind};
+use bigdata_common::{Name, OperationId};
+use bigdata_registry::lifecycle::work::{By, Call, Paused, Revises, Tells, Work, WorkStep};
 use bigdata_registry::lifecycle::{
     DestroyStage, Effect, Ended, Fact, FailedNodes, LifeSpec, NodeSummary, OperationEnd, State, apply,
 };
@@ -22,6 +24,59 @@ fn spec(has_script: bool) -> LifeSpec {
     }
 }
 
+fn operation(number: u128) -> OperationId {
+    OperationId(uuid::Uuid::from_u128(number))
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn call(action: &str) -> Call {
+    Call { action: action.to_owned(), required: false, limit_ms: 60_000, tells: Tells::Nothing, ..Call::start(0) }
+}
+
+fn work(number: u128, kind: OperationKind, by: By, steps: Vec<WorkStep>) -> Work {
+    Work { operation: operation(number), kind, by, steps, done: 0, runs: 0, revises: None, paused: None }
+}
+
+fn scale() -> Work {
+    let steps = vec![
+        WorkStep::Place { revision: 2, added: vec![name("c")], limit_ms: 600_000 },
+        WorkStep::Run(Call { or_start_ms: Some(1_800_000), ..call("scale") }),
+        WorkStep::Release { nodes: vec![name("b")], limit_ms: 600_000 },
+    ];
+    let revises = Some(Revises { from: 1, to: 2, undo: Some(vec![name("c")]) });
+    Work { revises, ..work(1, OperationKind::Scale, By::User, steps) }
+}
+
+fn upgrade() -> Work {
+    let (node, revision) = (name("a"), Some(2));
+    let renew = WorkStep::Renew { node, revision, elsewhere: false, limit_ms: 600_000 };
+    let revises = Some(Revises { from: 1, to: 2, undo: None });
+    let steps = vec![renew, WorkStep::Run(call("upgrade"))];
+    Work { revises, ..work(2, OperationKind::Upgrade, By::User, steps) }
+}
+
+fn loss() -> Work {
+    work(3, OperationKind::Action, By::Loss, vec![WorkStep::Run(call("node-lost"))])
+}
+
+fn check() -> Work {
+    work(4, OperationKind::Action, By::Clock, vec![WorkStep::Run(call("check"))])
+}
+
+fn at(work: Work, done: usize) -> Work {
+    Work { done, ..work }
+}
+
+/// Work in every kind of step, and what interrupts it.
+fn works() -> Vec<Work> {
+    let interrupted = Work { paused: Some(Box::new(Paused { work: scale(), left_ms: 5_000 })), ..loss() };
+    let reconfigure = work(5, OperationKind::Reconfigure, By::User, vec![WorkStep::Run(Call::start(1_800_000))]);
+    vec![scale(), at(scale(), 1), at(scale(), 2), upgrade(), at(upgrade(), 1), check(), reconfigure, interrupted]
+}
+
 fn states() -> Vec<State> {
     let failed = |during, nodes| State::Failed { during, reason: "why".to_owned(), nodes };
     let mut states = vec![
@@ -30,9 +85,9 @@ fn states() -> Vec<State> {
         State::Scheduled,
         State::Configuring,
         State::Configured,
-        State::Ready { reconfiguring: false },
-        State::Ready { reconfiguring: true },
+        State::Ready { work: None },
     ];
+    states.extend(works().into_iter().map(|work| State::Ready { work: Some(work) }));
     for during in [ClusterStatus::Scheduling, ClusterStatus::Configuring, ClusterStatus::Configured] {
         states.push(failed(during, FailedNodes::Kept));
     }
@@ -47,7 +102,14 @@ fn states() -> Vec<State> {
 }
 
 fn nodes(running: u32, passing: u32, gave_up: Option<&str>) -> NodeSummary {
-    NodeSummary { total: 2, running, passing, attempts: 2, gave_up: gave_up.map(str::to_owned) }
+    let gave_up = gave_up.map(str::to_owned);
+    NodeSummary { total: 2, running, passing, gave_up, missing: Vec::new(), leaving: Vec::new() }
+}
+
+/// As a ready cluster is told of them.
+fn awaited(missing: &[&str], leaving: &[&str]) -> NodeSummary {
+    let names = |names: &[&str]| names.iter().map(|text| name(text)).collect();
+    NodeSummary { missing: names(missing), leaving: names(leaving), ..nodes(1, 1, None) }
 }
 
 fn facts() -> Vec<Fact> {
@@ -74,7 +136,12 @@ fn facts() -> Vec<Fact> {
         Fact::RetryRequested(nodes(2, 2, None)),
         Fact::CancelRequested("cancelled by ann".to_owned()),
         Fact::KeepExpired,
-        Fact::NodesRenewed,
+        Fact::Nodes(awaited(&["a", "c"], &["b"])),
+        Fact::RunEnded(Ended::Absent),
+        Fact::WorkBegins { work: loss(), left_ms: 7_000 },
+        Fact::WorkBegins { work: upgrade(), left_ms: 7_000 },
+        Fact::WorkCancelled(operation(1)),
+        Fact::WorkCancelled(operation(3)),
     ]
 }
 
@@ -117,61 +184,173 @@ fn rank(status: ClusterStatus) -> usize {
     ClusterStatus::ALL.iter().position(|other| *other == status).unwrap()
 }
 
+/// What the shell keeps beside the state.
+struct Kept {
+    desired: Desired,
+    /// The operation that changes the cluster: its kind and, of work, its id.
+    operation: Option<(Option<OperationKind>, Option<OperationId>)>,
+    run: bool,
+    deadline: bool,
+}
+
+impl Kept {
+    /// Performs an effect as far as it matters here; what is wrong about it.
+    fn perform(&mut self, effect: &Effect) -> Result<(), String> {
+        match effect {
+            Effect::Desire(to) => self.desired = *to,
+            Effect::Run(to) => self.run = to.is_some(),
+            Effect::Call(_) => self.run = true,
+            Effect::Limit(limit) => self.deadline = limit.is_some(),
+            Effect::BeginOperation(kind) => {
+                if let Some(other) = self.operation.replace((Some(*kind), None)) {
+                    return Err(format!("{kind} beside {other:?}"));
+                }
+            }
+            // What was interrupted stays open in the state.
+            Effect::TakeUp(id) => self.operation = Some((None, Some(*id))),
+            Effect::EndOperation(end) => {
+                let ended = self.operation.take();
+                let destroy = ended.is_some_and(|(kind, _)| kind == Some(OperationKind::Destroy));
+                if ended.is_none() || (destroy && *end != OperationEnd::Succeeded) {
+                    return Err(format!("{end:?} of {ended:?}"));
+                }
+            }
+            Effect::Announce(..)
+            | Effect::TellChanged
+            | Effect::TellRequested
+            | Effect::TellDestroying
+            | Effect::NextGeneration
+            | Effect::ForgetNodes
+            | Effect::Progress(_)
+            | Effect::Revise(_)
+            | Effect::Add { .. }
+            | Effect::Renew { .. }
+            | Effect::Leave(_)
+            | Effect::Follow(_)
+            | Effect::DropWaiting => {}
+        }
+        Ok(())
+    }
+
+    /// Whether it goes with the state.
+    fn agrees(&self, state: &State, has_script: bool) -> bool {
+        let open = self.operation.is_some();
+        match state {
+            State::Destroyed { .. } => !open && self.desired == Desired::Release && !self.run,
+            State::Destroying { stage: DestroyStage::Release, .. } => self.desired == Desired::Release && !self.run,
+            State::Destroying { stage: DestroyStage::Script, .. } => self.run && open,
+            State::Ready { work: None } => !open && !self.run && !self.deadline,
+            State::Ready { work: Some(work) } => {
+                let runs = matches!(work.step(), Some(WorkStep::Run(_)));
+                self.operation == Some((None, Some(work.operation))) && self.run == runs && self.deadline
+            }
+            State::Failed { .. } => !open && !self.run,
+            State::Scheduled | State::Configuring => self.run == has_script && open,
+            State::Registered | State::Scheduling | State::Configured => !self.run && open,
+        }
+    }
+}
+
+/// Facts that set a limit anew, or move work on by a step, each time they are told.
+fn counts_twice(fact: &Fact) -> bool {
+    match fact {
+        Fact::DeadlinePassed(_)
+        | Fact::RetryRequested(_)
+        | Fact::RunEnded(_)
+        | Fact::CancelRequested(_)
+        | Fact::Nodes(_)
+        | Fact::WorkBegins { .. }
+        | Fact::WorkCancelled(_) => true,
+        Fact::PlacementBegan
+        | Fact::RunStarted
+        | Fact::DestroyRequested { .. }
+        | Fact::DestroyRunEnded
+        | Fact::Released(_)
+        | Fact::KeepExpired => false,
+    }
+}
+
 proptest! {
     #[test]
-    fn whatever_comes_in_whatever_order(choices in prop::collection::vec(0..22usize, 1..60), has_script: bool) {
+    fn whatever_comes_in_whatever_order(
+        choices in prop::collection::vec(0..facts().len(), 1..60),
+        has_script: bool,
+        from_ready: bool,
+    ) {
         let (spec, facts) = (spec(has_script), facts());
-        let mut state = State::Registered;
-        // What the shell keeps beside the state.
-        let (mut desired, mut operation, mut run) = (Desired::Run, Some(OperationKind::Launch), false);
+        let launch = Some((Some(OperationKind::Launch), None));
+        let mut state = if from_ready { State::Ready { work: None } } else { State::Registered };
+        let operation = if from_ready { None } else { launch };
+        let mut kept = Kept { desired: Desired::Run, operation, run: false, deadline: !from_ready };
         for choice in choices {
             let fact = facts[choice].clone();
             let before = state.clone();
             let step = apply(before.clone(), fact.clone(), &spec);
             let mut at = before.status();
             for effect in &step.effects {
-                match effect {
-                    Effect::Announce(to, _) => {
-                        let taken_up = matches!(fact, Fact::RetryRequested(_)) && at == ClusterStatus::Failed;
-                        prop_assert!(taken_up || rank(*to) > rank(at), "{at} → {to} by {fact:?}");
-                        at = *to;
-                    }
-                    Effect::Desire(to) => desired = *to,
-                    Effect::Run(to) => run = to.is_some(),
-                    Effect::BeginOperation(kind) => {
-                        prop_assert!(operation.is_none(), "two operations at once by {fact:?} from {before:?}");
-                        operation = Some(*kind);
-                    }
-                    Effect::EndOperation(end) => {
-                        prop_assert!(operation.is_some(), "{end:?} of nothing by {fact:?} from {before:?}");
-                        if operation == Some(OperationKind::Destroy) {
-                            prop_assert_eq!(end, &OperationEnd::Succeeded);
-                        }
-                        operation = None;
-                    }
-                    Effect::Limit(_) | Effect::TellChanged | Effect::TellRequested | Effect::TellDestroying | Effect::NextGeneration | Effect::ForgetNodes => {}
+                if let Effect::Announce(to, _) = effect {
+                    let taken_up = matches!(fact, Fact::RetryRequested(_)) && at == ClusterStatus::Failed;
+                    prop_assert!(taken_up || rank(*to) > rank(at), "{at} → {to} by {fact:?}");
+                    at = *to;
                 }
+                let done = kept.perform(effect);
+                prop_assert!(done.is_ok(), "{done:?} by {fact:?} from {before:?}");
             }
             // Every change of status is announced, and nothing else is.
             prop_assert_eq!(at, step.state.status());
             state = step.state;
-            match &state {
-                State::Destroyed { .. } => prop_assert!(operation.is_none() && desired == Desired::Release && !run),
-                State::Destroying { stage: DestroyStage::Release, .. } => prop_assert!(desired == Desired::Release && !run),
-                State::Destroying { stage: DestroyStage::Script, .. } => prop_assert!(run && operation.is_some()),
-                State::Ready { reconfiguring } => prop_assert!(operation.is_some() == *reconfiguring && run == *reconfiguring),
-                State::Failed { .. } => prop_assert!(operation.is_none() && !run),
-                State::Scheduled | State::Configuring => prop_assert!(run == has_script && operation.is_some()),
-                State::Registered | State::Scheduling | State::Configured => prop_assert!(!run && operation.is_some()),
-            }
+            prop_assert!(kept.agrees(&state, has_script), "{state:?} by {fact:?} from {before:?}");
             if let State::Destroyed { .. } = before {
                 prop_assert_eq!(&state, &before);
             }
-            // The same fact again changes nothing more, but where a limit was set anew by the first.
-            if !matches!(fact, Fact::DeadlinePassed(_) | Fact::RetryRequested(_) | Fact::RunEnded(_) | Fact::CancelRequested(_) | Fact::Nodes(_)) {
+            if !counts_twice(&fact) {
                 let again = apply(state.clone(), fact.clone(), &spec);
                 prop_assert!(again.effects.is_empty(), "{fact:?} twice from {before:?}: {:?}", again.effects);
             }
         }
+    }
+}
+
+/// The revision and the nodes that are wanted, after these facts.
+fn wishes_after(work: Work, facts: Vec<Fact>) -> (State, u32, Vec<&'static str>) {
+    let (mut state, mut revision, mut wanted) = (State::Ready { work: None }, 1, vec!["a", "b"]);
+    for fact in std::iter::once(Fact::WorkBegins { work, left_ms: 0 }).chain(facts) {
+        let step = apply(state, fact, &spec(true));
+        for effect in step.effects {
+            match effect {
+                Effect::Revise(to) => revision = to,
+                Effect::Add { .. } => wanted.push("c"),
+                Effect::Leave(nodes) => wanted.retain(|name| !nodes.iter().any(|node| node.as_str() == *name)),
+                _ => {}
+            }
+        }
+        state = step.state;
+    }
+    (state, revision, wanted)
+}
+
+#[test]
+fn a_scale_that_fails_is_taken_back_and_an_upgrade_stops_where_it_is() {
+    let placed = || Fact::Nodes(awaited(&[], &["b"]));
+    let badly = || Fact::RunEnded(Ended::Badly("exit 3".to_owned()));
+    let idle = State::Ready { work: None };
+    for facts in [
+        vec![Fact::DeadlinePassed(None)],
+        vec![Fact::WorkCancelled(operation(1))],
+        vec![placed(), badly()],
+        vec![placed(), Fact::DeadlinePassed(None)],
+        // The answer to a lost node comes between, and a user cancels what it interrupted.
+        vec![Fact::WorkBegins { work: loss(), left_ms: 9 }, Fact::WorkCancelled(operation(1)), badly()],
+        vec![Fact::WorkBegins { work: loss(), left_ms: 9 }, badly(), Fact::DeadlinePassed(None)],
+    ] {
+        assert_eq!(wishes_after(scale(), facts.clone()), (idle.clone(), 1, vec!["a", "b"]), "{facts:?}");
+    }
+    let done = || vec![placed(), Fact::RunEnded(Ended::Well)];
+    let gone = |facts: Vec<Fact>, more: Fact| facts.into_iter().chain([more]).collect::<Vec<_>>();
+    for end in [Fact::Nodes(awaited(&[], &[])), Fact::DeadlinePassed(None), Fact::WorkCancelled(operation(1))] {
+        assert_eq!(wishes_after(scale(), gone(done(), end)), (idle.clone(), 2, vec!["a", "c"]));
+    }
+    for facts in [vec![Fact::DeadlinePassed(None)], vec![Fact::Nodes(awaited(&[], &[])), badly()]] {
+        assert_eq!(wishes_after(upgrade(), facts).1, 2);
     }
 }

@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod attacks;
+mod backups;
 mod bad_input;
 mod blueprints;
+mod changes;
+mod compat;
+mod containers;
 mod course;
 mod fleet;
 mod freshness;
@@ -12,9 +16,11 @@ mod invariants;
 mod launches;
 mod lifecycle;
 mod products;
+mod retries;
 mod secrets;
 mod stale;
 mod streams;
 mod support;
 mod templates;
 mod upkeep;
+mod work;

@@ -81,7 +81,7 @@ async fn only_publishers_change_products_and_only_operators_their_reach() {
         let request = registry.request_as("ben", "user", Method::POST, &path("/products"));
         let (status, problem) = answer(request.json(&json!({"name": "x", "version": "1"})).send().await.unwrap()).await;
         assert_eq!((status.as_u16(), &problem["code"]), (403, &json!("BD0022")));
-        for part in ["template", "options", "orchestrator", "logo_url", "reach"] {
+        for part in ["template", "options", "actions", "orchestrator", "logo_url", "reach"] {
             let request = registry.request_as("ben", "user", Method::PUT, &path(&format!("/products/demo/1.0/{part}")));
             assert_eq!(request.body("{}").send().await.unwrap().status(), 403, "{part}");
         }
@@ -111,6 +111,9 @@ async fn parts_that_cannot_be_used_are_refused_and_nothing_changes() {
             ("template", "a\0b", 400, "BD0001"),
             ("options", "{", 400, "BD0003"),
             ("options", r#"{"required": []}"#, 400, "BD0003"),
+            ("actions", "{", 422, "BD0033"),
+            ("actions", r#"{"a": {"deadline": "soon"}}"#, 422, "BD0033"),
+            ("actions", &big, 413, "BD0002"),
             ("orchestrator", "#!/no/such/interpreter\n", 422, "BD0017"),
             ("orchestrator", "from fabric.api import *\n@task\ndef start(): pass\n", 422, "BD0017"),
             ("logo_url", r#"{"logo": 1}"#, 400, "BD0003"),
@@ -125,6 +128,42 @@ async fn parts_that_cannot_be_used_are_refused_and_nothing_changes() {
         }
         assert_eq!(registry.put("/products/demo/9/template", "{}").await.0, 404);
         assert_eq!(registry.get("/products/demo/1.0").await.1, before);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn actions_are_a_part_of_the_content() {
+    on_every_database(async |registry| {
+        registry.product(PAIR, &pair_options(), None).await;
+        let revision = async || registry.get("/products/demo/1.0").await.1["revision"].clone();
+        let before = revision().await;
+        assert_eq!(registry.get("/products/demo/1.0/actions").await.1, json!({}));
+        let actions = r#"{"backup": {"changes": false, "every": "@{option:level}"}, "check": {"every": "30s"}}"#;
+        assert_eq!(registry.put("/products/demo/1.0/actions", actions).await.0, 204);
+        assert_ne!(revision().await, before);
+        assert_eq!(registry.get("/products/demo/1.0/actions").await.1["check"]["every"], "30s");
+        let (_, parsed) = registry.get("/products/demo/1.0/actions?parsed=true").await;
+        assert_eq!((&parsed["actions"][0]["name"], &parsed["actions"][0]["users"]), (&json!("backup"), &json!(true)));
+        assert_eq!(parsed["actions"][1]["every_ms"], 30_000);
+        assert_eq!(registry.get("/products/demo/1.0/actions?pased=true").await.0, 400);
+        let (status, problem) = registry.put("/products/demo/1.0/actions", r#"{"a": {"keep": 1, "x": 2}}"#).await;
+        let pointers: Vec<&Value> =
+            problem["errors"].as_array().unwrap().iter().map(|fault| &fault["pointer"]).collect();
+        assert_eq!((status.as_u16(), pointers), (422, vec![&json!("/a/x"), &json!("/a/keep")]));
+        // Where an option says how often, a launch says it.
+        for (level, status) in [("info", 400), ("1d", 202), ("", 202)] {
+            let (answered, problem) = registry.post("/products/demo/1.0", json!({"mem": 64, "level": level})).await;
+            assert_eq!(answered.as_u16(), status, "{level}: {problem}");
+        }
+        for option in ["password", "none"] {
+            let actions = format!(r#"{{"backup": {{"every": "@{{option:{option}}}"}}}}"#);
+            assert_eq!(registry.put("/products/demo/1.0/actions", actions).await.0, 204);
+            let (status, problem) = registry.post("/products/demo/1.0", json!({"mem": 64})).await;
+            assert_eq!((status.as_u16(), &problem["code"]), (409, &json!("BD0013")), "{option}");
+        }
+        assert_eq!(registry.put("/products/demo/1.0/actions", "").await.0, 204);
+        assert_eq!(revision().await, before);
     })
     .await;
 }

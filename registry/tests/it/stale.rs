@@ -30,6 +30,10 @@ async fn a_release_of_an_earlier_generation_ends_nothing() {
         assert_eq!(registry.status(&cluster).await, "destroying");
         registry.fact(&cluster, released(2, "second")).await;
         assert_eq!(registry.entry(&cluster).await["leftovers"], json!(["second"]));
+        let history = registry.get(&format!("/{}/events", cluster.dn())).await;
+        registry.fact(&cluster, released(2, "third")).await;
+        assert_eq!(registry.entry(&cluster).await["leftovers"], json!(["second"]));
+        assert_eq!(registry.get(&format!("/{}/events", cluster.dn())).await, history, "it was released once");
     })
     .await;
 }

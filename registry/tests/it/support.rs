@@ -6,12 +6,15 @@ use bigdata_chassis::http::{ROLES_HEADER, USER_HEADER};
 use bigdata_chassis::secret::Token;
 use bigdata_chassis::testing::databases;
 use bigdata_chassis::{Clock, Db, Deps, Tasks, on_db, on_tx};
+use bigdata_common::blueprint::Blueprint;
 use bigdata_common::event::{AttemptRef, Envelope, Event, NodeFact, RunRef, RunResult};
-use bigdata_common::internal::{ClusterState, NodeObservation};
+use bigdata_common::internal::{ClusterState, NodeObservation, RunRequest};
 use bigdata_common::invariants::Invariants;
 use bigdata_common::status::NodeStatus;
-use bigdata_common::{AttemptId, ClusterId, EventId, Name, RunId, Timestamp};
-use bigdata_registry::{MIGRATIONS, Settings, build};
+use bigdata_common::{AttemptId, ClusterId, EventId, Name, OperationId, RunId, Timestamp};
+use bigdata_registry::cluster::course::Course;
+use bigdata_registry::cluster::wanted::{NewRevision, Refused, Wanted};
+use bigdata_registry::{MIGRATIONS, Settings, build, store};
 use indexmap::IndexMap;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -36,7 +39,7 @@ pub(crate) struct Harness {
     url: String,
     token: Token,
     http: reqwest::Client,
-    tasks: Tasks,
+    pub(crate) tasks: Tasks,
     folder: PathBuf,
 }
 
@@ -47,7 +50,7 @@ pub(crate) async fn on_every_database<F: AsyncFn(&Harness)>(test: F) {
         let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
         let harness = Harness::start(db, clock, folder.path().to_owned()).await;
         test(&harness).await;
-        assert!(harness.tasks.shut_down(Duration::from_secs(10)).await, "the registry's tasks end");
+        assert!(harness.tasks.shut_down(Duration::from_secs(60)).await, "the registry's tasks end");
     }
 }
 
@@ -153,6 +156,7 @@ impl Harness {
             cluster_id: cluster.clone(),
             revision: 1,
             at: self.clock.now(),
+            request_id: None,
             traceparent: None,
             event,
         })
@@ -178,14 +182,55 @@ impl Harness {
     /// The run that is wanted now, as the orchestrator would speak of it.
     pub(crate) async fn wanted_run(&self, cluster: &ClusterId) -> RunRef {
         let state = self.state(cluster).await;
-        let run = state.run.expect("a run is wanted");
-        RunRef {
-            run: RunId(uuid::Uuid::new_v4()),
-            operation: run.operation,
-            action: run.action,
-            generation: state.generation,
-            attempt: 1,
-        }
+        run_ref(state.run.as_ref().expect("a run is wanted"), state.generation)
+    }
+
+    /// Sends that a node runs, as the attempt, of the incarnation and the revision that are wanted.
+    pub(crate) async fn runs(&self, cluster: &ClusterId, node: &str, sequence: u64, attempt: u32) {
+        let wish = self.state(cluster).await.nodes[&node.parse::<Name>().unwrap()];
+        self.observes(cluster, node, sequence, |observation| {
+            observation.attempt.number = attempt;
+            (observation.incarnation, observation.revision) = (wish.incarnation, wish.revision);
+        })
+        .await;
+    }
+
+    /// Sends what the framework says of a node that runs and passes, but for this.
+    pub(crate) async fn observes(
+        &self,
+        cluster: &ClusterId,
+        node: &str,
+        sequence: u64,
+        change: impl FnOnce(&mut NodeObservation),
+    ) {
+        let mut fact = node_fact(self.clock.now(), 1, node, sequence, NodeStatus::Running, Some(true));
+        change(&mut fact.observation);
+        self.fact(cluster, Event::NodeHealth(fact)).await;
+    }
+
+    /// Asks for a change of a cluster, as the routes do.
+    pub(crate) async fn ask(&self, cluster: &ClusterId, wanted: Wanted) -> Result<OperationId, Refused> {
+        let mut tx = self.db.begin().await?;
+        let held = store::clusters::lock(&mut tx, cluster).await?.unwrap();
+        let mut course = Course::new(&mut tx, held, self.clock.now());
+        let operation = course.request(wanted).await?;
+        course.store().await?;
+        tx.commit().await?;
+        Ok(operation)
+    }
+
+    /// A further revision of a cluster: the first one with its nodes changed.
+    pub(crate) async fn revision(&self, cluster: &ClusterId, change: impl FnOnce(&mut Blueprint)) -> Box<NewRevision> {
+        let mut tx = self.db.begin().await.unwrap();
+        let (mut specification, terms) = store::clusters::revision_in(&mut tx, cluster, 1).await.unwrap().unwrap();
+        change(&mut specification.blueprint);
+        Box::new(NewRevision { specification, terms: terms.unwrap() })
+    }
+
+    pub(crate) async fn operation(&self, id: OperationId) -> Value {
+        let (status, operation) = self.get(&format!("/operations/{id}")).await;
+        assert_eq!(status, 200, "{operation}");
+        operation
     }
 
     pub(crate) async fn end_run(&self, cluster: &ClusterId, run: &RunRef, result: RunResult) {
@@ -213,6 +258,19 @@ impl Harness {
         tx.commit().await.unwrap();
     }
 
+    /// Writes a cluster's record behind the registry's back.
+    pub(crate) async fn store_record(&self, cluster: &ClusterId, record: &str) {
+        let mut tx = self.db.begin().await.unwrap();
+        on_tx!(tx, connection => sqlx::query("UPDATE clusters SET record = $2 WHERE id = $1")
+            .bind(cluster.to_string())
+            .bind(record)
+            .execute(connection)
+            .await
+            .map(drop))
+        .unwrap();
+        tx.commit().await.unwrap();
+    }
+
     /// Everything in a column.
     pub(crate) async fn texts(&self, table: &'static str, column: &'static str) -> Vec<String> {
         let query = format!("SELECT {column} FROM {table}");
@@ -223,6 +281,12 @@ impl Harness {
         let query = format!("SELECT COUNT(*) FROM {table}");
         on_db!(self.db, pool => sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(pool).await).unwrap()
     }
+}
+
+/// A run as the orchestrator would speak of it.
+pub(crate) fn run_ref(run: &RunRequest, generation: u32) -> RunRef {
+    let (operation, action, step) = (run.operation, run.action.clone(), run.step);
+    RunRef { run: RunId(uuid::Uuid::new_v4()), operation, action, step, generation, attempt: 1 }
 }
 
 pub(crate) fn node_fact(
@@ -241,11 +305,14 @@ pub(crate) fn node_fact(
         generation,
         sequence,
         observation: NodeObservation {
+            incarnation: 0,
+            revision: 0,
             status,
             attempt: AttemptRef { id: AttemptId(uuid::Uuid::from_u128(attempt)), number: 1 },
             agent: "a1".to_owned(),
             host: "host1".to_owned(),
             address: "127.64.0.1".to_owned(),
+            interfaces: Vec::new(),
             ports: IndexMap::new(),
             passing,
             observed_at: now,
@@ -266,7 +333,7 @@ pub(crate) async fn answer(response: Response) -> (StatusCode, Value) {
 
 /// Waits until a condition holds.
 pub(crate) async fn eventually<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(60);
     while !condition().await {
         assert!(Instant::now() < end, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -135,6 +135,22 @@ async fn no_value_breaks_out_of_its_place() {
 }
 
 #[tokio::test]
+async fn a_value_in_docker_opts_stays_in_its_word() {
+    let evil = "x\" --privileged '-v' /:/host \\";
+    let wanted = "-e P=x\\\"\\ --privileged\\ \\'-v\\'\\ /:/host\\ \\\\ --init";
+    let json = r#"{"nodes": {"n": { "docker_opts" : "-e P={{ opts['x'] }} --init", "other": "{{ opts['x'] }}" }}}"#;
+    let yaml = "nodes:\n  n:\n    docker_opts: -e P={{ opts['x'] }} --init\n    other: '{{ opts['x'] }}'\n";
+    for (language, source) in [(Language::Json, json), (Language::Yaml, yaml)] {
+        let (document, _) = render(language, source, json!({"x": evil})).await.unwrap();
+        assert_eq!(document["nodes"]["n"], json!({"docker_opts": wanted, "other": evil}));
+    }
+    // What stands by itself is words.
+    let source = r#"{"docker_opts": "{{ opts['x'] }} {{ opts['x'] }}", "n": [{"docker_opts": "A={{ opts['x'] }}"}]}"#;
+    let document = json_of(source, json!({"x": "-e A=1"})).await;
+    assert_eq!(document, json!({"docker_opts": "-e A=1 -e A=1", "n": [{"docker_opts": "A=-e\\ A=1"}]}));
+}
+
+#[tokio::test]
 async fn undefined_values_are_told_and_strict_products_refuse_them() {
     let source = "\"{{ opts['a.b'] }}{{ instancename }}\"";
     let (document, warnings) = render(Language::Json, source, json!({})).await.unwrap();

@@ -28,7 +28,8 @@ pub(crate) const TESTS: &[Test] = &[
 fn wall_clock_ends_the_whole_tree() {
     let place = Place::new();
     let mut spec = place.shell(Profile::Script, "trap '' TERM; (setsid sleep 1000 &); echo begun; sleep 1000");
-    spec.limits.wall_clock = Some(Duration::from_millis(500));
+    // Long enough for the shell to come to its line on a busy machine.
+    spec.limits.wall_clock = Some(Duration::from_secs(5));
     let report = place.run(&spec);
     assert_eq!((report.ending, report.survivors), (Ending::TimedOut, Vec::new()));
     assert!(report.leftovers_ended >= 1 && !report.requested);
@@ -184,9 +185,9 @@ fn rendering_process_is_shut_in() {
     }
     assert!(attempt("execute").1.starts_with("refused"));
     assert_eq!(attempt("sockets").1, "tcp refused 1\nudp refused 1\nunix refused 1");
-    for (what, signals) in [("allocate", [6, 6]), ("spin", [24, 14]), ("wait", [14, 14]), ("recurse", [6, 11])] {
+    for (what, signals) in [("allocate", [6].as_slice()), ("spin", &[24]), ("recurse", &[6, 11])] {
         use std::os::unix::process::ExitStatusExt;
         let signal = attempt(what).0.signal();
-        assert!(signals.map(Some).contains(&signal), "{what}: {signal:?}");
+        assert!(signal.is_some_and(|signal| signals.contains(&signal)), "{what}: {signal:?}");
     }
 }

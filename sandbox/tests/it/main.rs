@@ -12,7 +12,7 @@ mod roles;
 mod stopping;
 mod support;
 
-use std::{env, panic, process, sync::Mutex, thread, time::Instant};
+use std::{env, fs, os::unix::fs::PermissionsExt, panic, path::Path, process, sync::Mutex, thread, time::Instant};
 
 type Test = (&'static str, fn());
 
@@ -26,6 +26,9 @@ fn main() {
     if let Some(("role", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         roles::play(rest);
         return;
+    }
+    if let Some(code) = run_from_an_open_folder(&arguments) {
+        process::exit(code);
     }
     if arguments.iter().any(|argument| argument == "--list") {
         for (name, _) in tests() {
@@ -51,6 +54,23 @@ fn main() {
         println!("failed: {}", failures.join(", "));
         process::exit(1);
     }
+}
+
+/// Runs a copy of this program where every user can execute it, and returns its exit code. None: every user can already, or
+/// there is no such place.
+fn run_from_an_open_folder(arguments: &[String]) -> Option<i32> {
+    let is_open = |path: &Path| {
+        path.ancestors().all(|it| it.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0))
+    };
+    let own = env::current_exe().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    if is_open(&own) || !is_open(folder.path()) {
+        return None;
+    }
+    let copy = folder.path().join("it");
+    fs::copy(&own, &copy).unwrap();
+    process::Command::new(&copy).args(arguments).status().unwrap().code().or(Some(1))
 }
 
 fn run_all(queue: &Mutex<Vec<Test>>, failures: &Mutex<Vec<&'static str>>) {

@@ -8,7 +8,6 @@ use std::{
     os::unix::net::UnixStream,
     process::{Command, Stdio},
     thread,
-    time::Duration,
 };
 
 use bigdata_sandbox::{RenderLimits, Spec};
@@ -88,10 +87,7 @@ fn caller(spec_file: &str) {
 }
 
 fn render(what: &str) {
-    // On a busy machine the others must come to their own limit before this one.
-    let wall_clock = Duration::from_secs(if what == "wait" { 1 } else { 20 });
-    let limits = RenderLimits { wall_clock, ..RenderLimits::default() };
-    let not_applied = bigdata_sandbox::restrict_self(&limits).unwrap();
+    let not_applied = bigdata_sandbox::restrict_self(&RenderLimits::default()).unwrap();
     eprintln!("not applied: {not_applied:?}");
     match what {
         "compute" => {
@@ -103,9 +99,6 @@ fn render(what: &str) {
         "sockets" => sockets(),
         "allocate" => allocate(1024),
         "spin" => spin(),
-        "wait" => loop {
-            thread::park();
-        },
         "recurse" => println!("{}", recurse(u64::MAX)),
         _ => panic!("no such attempt: {what}"),
     }

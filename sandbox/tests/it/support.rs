@@ -15,7 +15,7 @@ use bigdata_sandbox::{Control, Ending, Filesystem, Identity, Process, Profile, R
 use tempfile::TempDir;
 
 /// Beyond any honest duration; reached only by a fault.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) fn program() -> PathBuf {
     env::current_exe().expect("this test has a path")

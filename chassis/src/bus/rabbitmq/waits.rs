@@ -39,7 +39,7 @@ impl Waits {
         change(&mut parts);
         match state(&parts) {
             BusState::Connected => self.readiness.has(BUS),
-            BusState::Waiting { reason } => self.readiness.waits_for(BUS, reason),
+            BusState::Waiting { reason } => self.readiness.is_held_up_by(BUS, reason),
         }
     }
 }

@@ -78,7 +78,7 @@ impl Arena {
         let watch = Watch::start(&self.platform);
         let neighbour = self.platform.launch(1);
         watch.end();
-        self.platform.run(&["cluster", "destroy", &neighbour, "--wait", "--timeout", "60"]);
+        self.platform.run(&["cluster", "destroy", &neighbour, "--wait", "--timeout", "300"]);
     }
 
     /// Waits until the cluster has failed; the phase and the reason.
@@ -94,14 +94,19 @@ impl Arena {
     fn leaves_nothing(&self, dn: &str) {
         let groups = self.groups();
         let addresses: Vec<SocketAddr> = self.platform.nodes_with_port(dn);
-        self.platform.run(&["cluster", "destroy", dn, "--wait", "--timeout", "60"]);
+        self.platform.run(&["cluster", "destroy", dn, "--wait", "--timeout", "300"]);
         // An executor has told its end a moment before it exits.
         until(&format!("no process is left of {dn}"), || self.processes().is_empty().then_some(()));
-        let left: Vec<PathBuf> = groups_named(Path::new("/sys/fs/cgroup"), &groups);
-        assert_eq!(left, Vec::<PathBuf>::new(), "control groups are left of {dn}");
-        let disks = ["roles", "trash"].map(|folder| self.data.path().join("engine/volumes").join(folder));
-        let disks: Vec<PathBuf> = disks.iter().flat_map(|folder| files(folder)).collect();
-        assert_eq!(disks, Vec::<PathBuf>::new(), "disks are left of {dn}");
+        let left = || groups_named(Path::new("/sys/fs/cgroup"), &groups);
+        until(&format!("no control group is left of {dn}"), || left().is_empty().then_some(()));
+        // Data leaves its place at once, and is removed beside what goes on.
+        assert_eq!(
+            files(&self.data.path().join("engine/volumes/roles")),
+            Vec::<PathBuf>::new(),
+            "disks are left of {dn}"
+        );
+        let trash = self.data.path().join("engine/volumes/trash");
+        until(&format!("no data is left of {dn}"), || files(&trash).is_empty().then_some(()));
         for address in addresses {
             assert!(std::net::TcpListener::bind(address).is_ok(), "{address} is still taken");
         }

@@ -50,7 +50,7 @@ fn scripts_that_take_all_they_can_get() {
     let bomb = "exec perl -e 'while (1) { fork }'";
     let attacks: [(&str, &str, &[&str]); 4] = [
         ("forks", bomb, &["ran longer than"]),
-        ("floods", "exec yes flood", &["ran longer than 6 s", "flood"]),
+        ("floods", "exec yes flood", &["ran longer than", "flood"]),
         ("fills", "exec head -c 1G /dev/zero > big", &["file"]),
         ("eats", "exec tail /dev/zero", &["memory exhausted"]),
     ];

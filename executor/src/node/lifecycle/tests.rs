@@ -102,6 +102,49 @@ fn a_script_holds_starts_stops_and_restarts() {
 }
 
 #[test]
+fn a_start_by_itself_that_is_refused_is_tried_again() {
+    let restart = Restart { limit: 1, window_ms: 60_000, backoff_ms: 1000 };
+    let away = || Input::Refused("the engine is away".into());
+    for start in [Start::Auto, Start::Script] {
+        let mut life = started(&Node { start, restart: restart.clone(), health: Some(check(60_000)), ..node() });
+        life.step(Input::Started, at(0));
+        life.step(Input::Exited("killed by signal 9".into()), at(10));
+        for (now, due) in [(11, 12), (12, 14), (14, 18)] {
+            assert_eq!(life.step(Input::Tick, at(now)), Some(Action::Spawn), "{start:?}");
+            assert_eq!(life.step(away(), at(now)), None);
+            assert_eq!((life.passing(), life.reason()), (Some(false), Some("the engine is away")));
+            assert_eq!(life.wake(), Some(at(due)));
+        }
+        assert_eq!(life.step(Input::Tick, at(18)), Some(Action::Spawn));
+        let mut given_up = life.clone();
+        given_up.step(away(), at(71));
+        assert_eq!(given_up.end(), Some(&End::Failed("it could not be started for 1 min: the engine is away".into())));
+        life.step(Input::Started, at(18));
+        assert!(life.is_up() && life.reason().is_none());
+        assert_eq!(life.restart_count(), 1, "what was refused is none");
+    }
+}
+
+#[test]
+fn a_node_that_starts_itself_is_not_left_down_by_a_restart_that_is_refused() {
+    let mut life = started(&node());
+    life.step(Input::Started, at(0));
+    life.step(Input::Restart, at(1));
+    assert_eq!(life.step(Input::Exited("killed by signal 15".into()), at(2)), Some(Action::Spawn));
+    life.step(Input::Refused("the engine is away".into()), at(2));
+    assert!(life.is_waiting() && life.end().is_none());
+    let due = life.wake().unwrap();
+    assert_eq!(life.step(Input::Tick, due), Some(Action::Spawn));
+    assert_eq!(life.step(Input::Stop, due), None);
+    life.step(Input::Refused("the engine is away".into()), due);
+    assert!(life.is_held(), "it was asked to be down");
+    let later = at(3600);
+    assert_eq!(life.step(Input::Start, later), Some(Action::Spawn));
+    life.step(Input::Refused("the engine is away".into()), later);
+    assert!(life.is_waiting(), "what was refused before the stop does not count");
+}
+
+#[test]
 fn an_end_is_never_taken_back() {
     for begun in [None, Some(Input::Started)] {
         let mut life = started(&node());

@@ -8,7 +8,7 @@ use crate::core::output::{Call, Input};
 use bigdata_common::event::Event;
 use bigdata_common::internal::{ClusterState, Desired, EnrolRequest, TaskData};
 use bigdata_common::status::{ClusterStatus, NodeStatus};
-use bigdata_mesos::v1::{OperationType, Resource, Source, TaskInfo, TaskState, TaskStatus};
+use bigdata_mesos::v1::{OperationType, Reason, Resource, Source, TaskInfo, TaskState, TaskStatus};
 use serde_json::{Value, json};
 
 /// Room for one node.
@@ -118,6 +118,36 @@ fn an_agent_that_is_back_in_time_keeps_its_node() {
 }
 
 #[test]
+fn why_an_agent_is_away_is_said_until_it_is_back() {
+    let mut world = World::subscribed();
+    let (_, _, lost) = half_launched(&mut world, json!({"a": node(), "b": node()}));
+    world.send(Input::Update(status(&lost, TaskState::Running)));
+    let told = |reason: Reason, message: &str| {
+        let mut status: TaskStatus = status(&lost, TaskState::Unreachable);
+        (status.source, status.reason) = (Some(Source::Master as i32), Some(reason as i32));
+        status.message = Some(message.to_owned());
+        Input::Update(status)
+    };
+    let reasons = |world: &mut World| -> Vec<Option<String>> {
+        let events = world.take_events();
+        let reason = |event| match event {
+            Event::NodeUnreachable(fact) | Event::NodeRunning(fact) | Event::NodeHealth(fact) => {
+                Some(fact.observation.reason)
+            }
+            _ => None,
+        };
+        events.into_iter().filter_map(reason).collect()
+    };
+    reasons(&mut world);
+    world.send(told(Reason::AgentRemoved, "health check timed out"));
+    world.send(told(Reason::Reconciliation, "Reconciliation: Task is unreachable"));
+    let away = Some("its agent cannot be reached: health check timed out".to_owned());
+    assert_eq!(reasons(&mut world), [away]);
+    world.send(by_master(&lost, TaskState::Running));
+    assert_eq!(reasons(&mut world), [None]);
+}
+
+#[test]
 fn nodes_that_have_all_run_wait_for_their_agents() {
     let mut world = World::subscribed();
     let (_, _, lost) = half_launched(&mut world, json!({"a": node(), "b": node()}));
@@ -181,6 +211,17 @@ fn a_volume_of_a_superseded_attempt_binds_nobody_and_is_destroyed() {
     let next = launched(&world.take_calls());
     assert_eq!((next.len(), next[0].agent_id.as_str()), (1, "a3"));
     assert_eq!(world.memory.volumes.len(), 2);
+    let orphans: Vec<_> = world.core.orphans().into_iter().map(|left| (left.kind, left.agent, left.reason)).collect();
+    let [(attempt, of, why), (volume, on, what)] = &orphans[..] else { panic!("{orphans:?}") };
+    assert_eq!(
+        (attempt.as_str(), volume.as_str(), of.as_deref(), on.as_deref()),
+        ("task", "volume", Some("a1"), Some("a1"))
+    );
+    assert!(
+        why.contains("goes on without this attempt") && why.ends_with("it is ended when the agent is back"),
+        "{why}"
+    );
+    assert!(what.ends_with("which goes on without it; it is destroyed when its agent offers it"), "{what}");
     // Its agent is back, and offers what the old attempt does not use.
     world.send(Input::Update(status(&lost, TaskState::Running)));
     offers(&mut world, vec![offer("o4", "a1", resources(0.4, 100.0, 100.0))]);
@@ -194,6 +235,9 @@ fn a_volume_of_a_superseded_attempt_binds_nobody_and_is_destroyed() {
     let operations = super::scenarios::accepts(&calls).into_iter().flatten();
     let kinds: Vec<OperationType> = operations.map(bigdata_mesos::v1::Operation::r#type).collect();
     assert_eq!(kinds, [OperationType::Destroy, OperationType::Unreserve]);
+    world.pass(1_000);
+    offers(&mut world, vec![offer("o7", "a1", resources(1.5, 4096.0, 4096.0))]);
+    assert_eq!(world.core.orphans(), [], "nothing is left of it");
 }
 
 #[test]
@@ -207,8 +251,8 @@ fn an_agent_that_is_gone_for_good_takes_its_volumes_along_and_not_the_launch() {
         let [Event::NodeEnded(fact)] = &events[..] else { panic!("{events:?}") };
         assert_eq!((fact.observation.status, fact.observation.gave_up), (NodeStatus::Failed, false));
         assert!(fact.observation.reason.is_some());
-        let left = world.memory.volumes.len();
-        assert_eq!(left, usize::from(state != TaskState::GoneByOperator), "{state}: {left}");
+        let lost = world.memory.volumes.values().filter(|volume| volume.lost_at.is_some()).count();
+        assert_eq!(lost, usize::from(state == TaskState::GoneByOperator), "{state}");
         world.pass(1_000);
         offers(&mut world, vec![small("o3", "a3")]);
         let next = launched(&world.take_calls());
@@ -223,7 +267,8 @@ fn a_superseded_attempt_whose_agent_is_removed_is_over() {
     world.send(by_master(&lost, TaskState::Unreachable));
     world.pass(15_000);
     world.send(by_master(&lost, TaskState::GoneByOperator));
-    assert_eq!((world.memory.tasks.len(), world.memory.volumes.len(), world.memory.leases.len()), (1, 0, 2));
+    assert_eq!((world.memory.tasks.len(), world.memory.leases.len()), (1, 2));
+    assert!(world.memory.volumes.values().all(|volume| volume.lost_at.is_some()));
 }
 
 /// A release while a superseded attempt has been heard of again, or is still away.

@@ -48,6 +48,12 @@ impl Memory {
             Write::Node { cluster, name, node, .. } => {
                 self.nodes.entry(cluster.clone()).or_default().insert(name.clone(), stored(node));
             }
+            Write::DeleteNode(id, name) => {
+                assert!(
+                    self.nodes.get_mut(id).and_then(|nodes| nodes.shift_remove(name)).is_some(),
+                    "{name} was not stored"
+                );
+            }
             Write::Task(task) => {
                 let other = self.tasks.values().find(|other| {
                     (&other.cluster, &other.node) == (&task.cluster, &task.node)

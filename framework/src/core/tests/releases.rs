@@ -2,6 +2,7 @@
 
 use super::scenarios::{accepts, launched, node, offers, placed, released, status, with_disk};
 use super::world::{World, cluster_id, cluster_state, offer, resources};
+use crate::core::model::Phase;
 use crate::core::output::{Call, Input};
 use bigdata_common::event::Event;
 use bigdata_common::internal::Desired;
@@ -87,6 +88,29 @@ fn kept_data_is_listed_and_left_alone() {
     world.take_calls();
     offers(&mut world, vec![offer("o2", "a1", with_volume(&tasks))]);
     assert!(accepts(&world.take_calls()).is_empty());
+    let orphans = world.core.orphans();
+    assert_eq!(orphans.iter().map(|orphan| orphan.kind.as_str()).collect::<Vec<_>>(), ["volume"]);
+    assert!(orphans[0].reason.contains("kept by the termination policy"), "{orphans:?}");
+    assert_eq!(world.core.invariants().violations, []);
+    // What nobody told of is no leftover.
+    let cluster = world.core.state.clusters.values_mut().next().unwrap();
+    let Phase::Released { leftovers, .. } = &mut cluster.phase else { panic!("{:?}", cluster.phase) };
+    leftovers.clear();
+    let violations = world.core.invariants().violations;
+    assert!(violations.len() == 1 && violations[0].detail.contains("did not tell"), "{violations:?}");
+}
+
+#[test]
+fn a_volume_that_the_database_lost_is_an_orphan_though_its_cluster_is_known() {
+    let mut world = World::subscribed();
+    let (_, tasks) = placed(&mut world, json!({"a": with_disk()}));
+    offers(&mut world, vec![offer("o2", "a1", with_volume(&tasks))]);
+    assert!(world.core.orphans().is_empty());
+    let id = world.core.state.volumes.keys().next().unwrap().clone();
+    world.core.state.volumes.remove(&id);
+    let orphans = world.core.orphans();
+    assert!(orphans.len() == 1 && orphans[0].reason.contains("no such volume"), "{orphans:?}");
+    assert_eq!(world.core.invariants().violations, [], "it is listed");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::releases::with_volume;
 use super::world::{World, cluster_id, cluster_state, offer, resources};
 use crate::core::output::{Call, Input};
 use crate::placement::take::{LABEL_CLUSTER, LABEL_REGISTRY};
+use bigdata_common::api::orphan::Orphan;
 use bigdata_common::event::Event;
 use bigdata_common::internal::{ClusterState, Desired, EnrolRequest, NodeReport, TaskData};
 use bigdata_common::status::{ClusterStatus, NodeStatus};
@@ -199,7 +200,7 @@ fn a_foreign_task_is_acknowledged_and_not_touched() {
         assert!(matches!(calls[..], [Call::Acknowledge(_)]), "{calls:?}");
     }
     let orphans = world.core.orphans();
-    assert_eq!(orphans.iter().map(|orphan| orphan.kind).collect::<Vec<_>>(), ["task", "task"]);
+    assert_eq!(orphans.iter().map(|orphan| orphan.kind.as_str()).collect::<Vec<_>>(), ["task", "task"]);
     for orphan in orphans {
         world.send(Input::Update(TaskStatus::new(orphan.id, TaskState::Killed)));
     }
@@ -221,7 +222,10 @@ fn reservations_of_others_and_of_clusters_that_are_not_known_are_orphans() {
     let registry = world.core.policy.rules.registry.clone();
     let entries = vec![labelled(&registry), labelled("another")];
     offers(&mut world, vec![offer("o1", "a1", entries)]);
-    let reasons: Vec<String> = world.core.orphans().into_iter().map(|orphan| orphan.reason).collect();
+    let orphans = world.core.orphans();
+    let place = |orphan: &Orphan| (orphan.agent.clone().unwrap(), orphan.host.clone().unwrap());
+    assert!(orphans.iter().all(|orphan| place(orphan) == ("a1".to_owned(), "a1".to_owned())), "{orphans:?}");
+    let reasons: Vec<String> = orphans.into_iter().map(|orphan| orphan.reason).collect();
     assert_eq!(reasons.len(), 2, "{reasons:?}");
     assert!(reasons.iter().any(|reason| reason.contains("the registry another")), "{reasons:?}");
     assert!(reasons.iter().any(|reason| reason.contains("is not known here")), "{reasons:?}");
@@ -237,6 +241,31 @@ fn an_attempt_that_its_node_does_not_name_breaks_an_invariant() {
     let violations = world.core.invariants().violations;
     assert_eq!(violations.len(), 1, "{violations:?}");
     assert!(violations[0].detail.contains("names None"), "{violations:?}");
+}
+
+#[test]
+fn nodes_that_use_more_than_their_agent_has_break_an_invariant() {
+    let mut world = World::subscribed();
+    placed(&mut world, json!({"a": node()}));
+    let id = *world.core.state.tasks.keys().next().unwrap();
+    world.core.state.tasks.get_mut(&id).unwrap().used.cpus = 8.5;
+    let violations = world.core.invariants().violations;
+    assert!(violations.len() == 1 && violations[0].subject == "a1", "{violations:?}");
+}
+
+#[test]
+fn a_subscription_that_the_master_ends_is_told_of_until_there_is_another() {
+    let mut world = World::subscribed();
+    for (message, framework) in [("Framework failed over", 1), ("Framework has been removed", 0)] {
+        world.send(Input::Expelled { message: message.to_owned() });
+        world.send(Input::Disconnected { reason: "refused".to_owned() });
+        let words = world.core.trouble_in_words().unwrap();
+        assert!(words.contains(message), "{words}");
+        assert_eq!(world.core.why_not_placing(), Some(words));
+        assert_eq!(usize::from(world.core.state.framework.is_some()), framework);
+        world.send(Input::Subscribed { framework: "framework".to_owned() });
+        assert_eq!((world.core.trouble_in_words(), world.core.why_not_placing()), (None, None));
+    }
 }
 
 #[test]
@@ -321,12 +350,14 @@ fn after_ready_attempts_have_no_limit_but_a_wait_that_grows() {
     let (mut state, mut tasks) = placed(&mut world, json!({"a": node()}));
     state.status = ClusterStatus::Ready;
     world.want(state, None);
-    for wait in [1_000, 2_000, 4_000, 8_000] {
+    for wait in [0, 1_000, 2_000, 4_000] {
         world.send(Input::Update(status(&tasks[0], TaskState::Failed)));
-        world.pass(wait - 100);
-        offers(&mut world, vec![offer("early", "a1", resources(8.0, 4096.0, 0.0))]);
-        assert!(launched(&world.take_calls()).is_empty());
-        world.pass(100);
+        if wait > 0 {
+            world.pass(wait - 100);
+            offers(&mut world, vec![offer("early", "a1", resources(8.0, 4096.0, 0.0))]);
+            assert!(launched(&world.take_calls()).is_empty());
+            world.pass(100);
+        }
         offers(&mut world, vec![offer("due", "a1", resources(8.0, 4096.0, 0.0))]);
         tasks = launched(&world.take_calls());
         assert_eq!(tasks.len(), 1);
@@ -407,4 +438,31 @@ fn what_the_registry_has_not_seen_is_told_again() {
     world.pass(20_000);
     world.want(state, None);
     assert!(world.take_events().is_empty());
+}
+
+#[test]
+fn while_launches_follow_one_another_offers_are_held_longer() {
+    let mut world = World::subscribed();
+    let mut large = node();
+    large["cpu"] = json!(1_000);
+    world.want(cluster_state(&cluster_id(100)), Some(json!({"a": large})));
+    offers(&mut world, vec![offer("o1", "a1", resources(0.5, 64.0, 64.0))]);
+    let declined = |world: &mut World| {
+        let calls = world.take_calls();
+        calls
+            .iter()
+            .any(|call| matches!(call, Call::Decline { offers, .. } if offers.iter().any(|id| id.as_str() == "o1")))
+    };
+    for second in 1..=9 {
+        world.pass(1_000);
+        world.want(cluster_state(&cluster_id(second)), Some(json!({"a": node()})));
+        offers(&mut world, vec![offer(&format!("p{second}"), &format!("b{second}"), resources(1.5, 200.0, 64.0))]);
+        assert!(!declined(&mut world), "after {second} s");
+    }
+    assert_eq!(world.memory.tasks.len(), 9);
+    world.pass(1_000);
+    assert!(declined(&mut world), "not for ever");
+    offers(&mut world, vec![offer("o1", "a1", resources(0.5, 64.0, 64.0))]);
+    world.pass(2_000);
+    assert!(declined(&mut world), "nobody came any more");
 }

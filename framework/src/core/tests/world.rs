@@ -22,6 +22,7 @@ pub(super) fn policy() -> Policy {
             principal: None,
             executor_cpus: 0.1,
             executor_mem: 32.0,
+            pools: Arc::default(),
         },
         url: "http://127.0.0.1:1".to_owned(),
         executor_command: vec!["/bin/executor".to_owned()],
@@ -32,6 +33,8 @@ pub(super) fn policy() -> Policy {
         hold_ms: 2_000,
         release_limit_ms: 30_000,
         unreachable_launch_ms: 15_000,
+        replace_pause_ms: 10_000,
+        replace_away_percent: 33,
         adopt_nothing: true,
         tell_again_ms: 10_000,
     }
@@ -65,6 +68,10 @@ pub(super) fn cluster_state(id: &ClusterId) -> ClusterState {
         termination: Termination::Wipe,
         force: false,
         placement_deadline: None,
+        origin: None,
+        side_runs: Vec::new(),
+        nodes: Default::default(),
+        leaving: Vec::new(),
         run: None,
         observed: IndexMap::new(),
     }
@@ -174,8 +181,8 @@ impl World {
     }
 
     pub(super) fn want(&mut self, state: ClusterState, nodes: Option<Value>) {
-        let specification = nodes.map(|nodes| Arc::new(specification(&state.cluster, nodes)));
-        self.send(Input::Wanted { state: Box::new(state), specification, hinted: true });
+        let specifications = nodes.map(|nodes| Arc::new(specification(&state.cluster, nodes))).into_iter().collect();
+        self.send(Input::Wanted { state: Box::new(state), specifications, hinted: true });
     }
 
     pub(super) fn take_calls(&mut self) -> Vec<Call> {

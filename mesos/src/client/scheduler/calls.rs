@@ -6,6 +6,7 @@ use std::time::Duration;
 use prost::Message;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
+use tokio::time::Instant;
 
 use super::{Credential, Session};
 use crate::v1::FrameworkId;
@@ -40,12 +41,18 @@ pub(super) struct Shared {
     pub(super) credential: Option<Credential>,
     pub(super) timeout: Duration,
     pub(super) session: RwLock<Option<Arc<Session>>>,
+    /// When the master last said anything.
+    pub(super) heard_at: RwLock<Option<Instant>>,
 }
 
 impl Shared {
     pub(super) fn set_session(&self, session: Option<Session>) {
         let mut current = self.session.write().unwrap_or_else(PoisonError::into_inner);
         *current = session.map(Arc::new);
+    }
+
+    pub(super) fn note_word(&self) {
+        *self.heard_at.write().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     fn session(&self) -> Option<Arc<Session>> {
@@ -97,6 +104,13 @@ impl Handle {
             StatusCode::ACCEPTED | StatusCode::OK => Ok(()),
             status => Err(CallError::Refused { status: status.as_u16(), reason: reason_of(response).await }),
         }
+    }
+
+    /// For how long the master has said nothing, a heartbeat neither; `None` while there is no subscription.
+    #[must_use]
+    pub fn silent_for(&self) -> Option<Duration> {
+        self.0.session()?;
+        Some(self.0.heard_at.read().unwrap_or_else(PoisonError::into_inner).as_ref()?.elapsed())
     }
 
     /// The subscribed framework; `None` while there is no subscription.

@@ -133,6 +133,7 @@ impl Driver {
                 Ok(Err(error)) => return Err(End::Lost(chain(&error))),
                 Err(_) => return Err(End::Lost(format!("no heartbeat within {silence:?}"))),
             };
+            self.shared.note_word();
             decoder.push(&chunk);
             loop {
                 let event = match decoder.next_message::<scheduler::Event>() {

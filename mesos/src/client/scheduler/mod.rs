@@ -13,7 +13,7 @@ use reqwest::Url;
 use tokio::sync::mpsc;
 
 pub use calls::{CallError, Handle};
-pub use state::{StateError, master_state};
+pub use state::{StateError, master_roles, master_state};
 
 use crate::event::SchedulerEvent;
 use crate::v1::{FrameworkId, FrameworkInfo, MasterInfo};
@@ -148,6 +148,7 @@ impl SchedulerClient {
             credential: settings.credential.clone(),
             timeout: settings.call_timeout,
             session: RwLock::new(None),
+            heard_at: RwLock::new(None),
         });
         let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
         let driver = Driver::new(settings, masters, Arc::clone(&shared), sender);

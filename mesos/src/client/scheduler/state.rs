@@ -30,19 +30,42 @@ pub enum StateError {
     Transport(#[source] reqwest::Error),
 }
 
-/// Reads `GET /state` of the leading master: JSON of the form that Mesos documents for it.
+/// Reads `GET /state` of the leading master, JSON of the form that Mesos documents for it; its `slaves` are those of
+/// `GET /slaves` where the master has that: there alone Mesos tells of reservations and volumes.
 ///
 /// # Errors
 /// See [`StateError`]; all but [`StateError::Refused`] may pass.
 pub async fn master_state(settings: &Settings) -> Result<Value, StateError> {
+    let mut state = read(settings, "/state").await?;
+    match read(settings, "/slaves").await {
+        Ok(mut agents) => {
+            if let (Some(state), Some(slaves)) = (state.as_object_mut(), agents.get_mut("slaves")) {
+                state.insert("slaves".to_owned(), slaves.take());
+            }
+        }
+        Err(StateError::Refused { status: 404, .. }) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(state)
+}
+
+/// Reads `GET /roles` of the leading master: each role with its quota.
+///
+/// # Errors
+/// As [`master_state`].
+pub async fn master_roles(settings: &Settings) -> Result<Value, StateError> {
+    read(settings, "/roles").await
+}
+
+async fn read(settings: &Settings, path: &str) -> Result<Value, StateError> {
     let mut masters = Masters::new(&settings.masters)?;
     let http = http_client()?;
     let tries = settings.masters.len() * 2 + 2;
     let mut last = StateError::NoLeader("each sends on to another".to_owned());
     for _ in 0..tries {
         let url = masters.locate().await.map_err(StateError::NoLeader)?;
-        let state = url.join("/state").unwrap_or_else(|_| url.clone());
-        let request = http.get(state).timeout(settings.call_timeout);
+        let asked = url.join(path).unwrap_or_else(|_| url.clone());
+        let request = http.get(asked).timeout(settings.call_timeout);
         let request = match &settings.credential {
             Some(credential) => request.basic_auth(&credential.principal, Some(&credential.secret)),
             None => request,

@@ -169,8 +169,8 @@ impl Master {
         agent.pool.convert(&conversion, effects);
         match operation.r#type() {
             OperationType::Create => {
-                for VolumeLink { role, id, .. } in VolumeLink::all(&conversion.produced.to_vec()) {
-                    effects.emit(Output::CreateVolume { role, id });
+                for VolumeLink { role, id, root, .. } in VolumeLink::all(&conversion.produced.to_vec()) {
+                    effects.emit(Output::CreateVolume { role, id, root });
                 }
             }
             OperationType::Destroy => {

@@ -41,6 +41,7 @@ on_both!(
     offers::suppressed_offers_come_back_when_revived,
     offers::an_offer_is_used_once,
     operations::a_volume_outlives_its_task_until_it_is_destroyed,
+    operations::a_volume_below_a_folder_does_not_appear,
     operations::feedback_is_told_until_it_is_acknowledged,
     tasks::a_task_runs_and_is_killed,
     tasks::what_is_not_acknowledged_is_told_again,

@@ -68,6 +68,28 @@ pub(crate) async fn a_volume_outlives_its_task_until_it_is_destroyed(cluster: &m
     assert!(sum.allocated_to(None).contains(&needed), "{sum}");
 }
 
+/// Mesos's isolator `filesystem/posix` leaves volumes out whose container path has several levels, and says so in the
+/// agent's log alone: what is written there is in the sandbox, and goes with it.
+pub(crate) async fn a_volume_below_a_folder_does_not_appear(cluster: &mut Cluster) {
+    let mut framework = Framework::subscribe(cluster, info("deep-volumes")).await;
+    let offer = framework.offer().await;
+    let deep = disk().persistent("volume-2", Some(PRINCIPAL), "data/deep");
+    let mut task = on_volume(&offer, "deep", "read data/deep\nfinish");
+    task.resources.pop();
+    task.resources.push(deep.clone());
+    let operations = vec![reserve(), Operation::create(vec![deep.clone()]), Operation::launch(vec![task])];
+    framework.accept(&[offer], operations, again_at_once()).await;
+    let running = framework.acknowledged("deep", TaskState::Running).await;
+    assert!(running.message().contains("No such file"), "{running:?}");
+    framework.acknowledged("deep", TaskState::Finished).await;
+    let offers = framework.offers_with(std::slice::from_ref(&deep)).await;
+    let operations = vec![
+        Operation::destroy(vec![deep]),
+        Operation::unreserve(vec![disk(), reserved(Resource::scalar("cpus", 0.5))]),
+    ];
+    framework.accept(&offers, operations, again_at_once()).await;
+}
+
 async fn operation_status(framework: &mut Framework, id: &str) -> OperationStatus {
     let status = |event: &Event| match event {
         Event::Received(SchedulerEvent::OperationUpdate(status)) => {

@@ -78,7 +78,7 @@ impl Cluster {
 
     /// `None`, with a loud reason, where there can be no Mesos and none is demanded.
     pub(crate) async fn mesos() -> Option<Self> {
-        Some(Cluster::Mesos(Mesos::start().await?))
+        Some(Cluster::Mesos(Mesos::start(Vec::new()).await?))
     }
 
     pub(crate) fn url(&self) -> String {

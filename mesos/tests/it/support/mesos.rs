@@ -26,6 +26,8 @@ pub(crate) struct Mesos {
     directory: TempDir,
     port: u16,
     net: String,
+    /// For its agent, too.
+    variables: Vec<(&'static str, String)>,
     _permit: SemaphorePermit<'static>,
 }
 
@@ -65,8 +67,8 @@ fn checked(output: std::io::Result<Output>) -> Result<(), String> {
 }
 
 impl Mesos {
-    pub(crate) async fn start() -> Option<Mesos> {
-        let started = Self::try_start().await;
+    pub(crate) async fn start(variables: Vec<(&'static str, String)>) -> Option<Mesos> {
+        let started = Self::try_start(variables).await;
         match started {
             Ok(mesos) => Some(mesos),
             Err(reason) if std::env::var(REQUIRE).as_deref() == Ok("1") => {
@@ -79,7 +81,7 @@ impl Mesos {
         }
     }
 
-    async fn try_start() -> Result<Mesos, String> {
+    async fn try_start(variables: Vec<(&'static str, String)>) -> Result<Mesos, String> {
         let permit = RUNNING.acquire().await.map_err(|error| error.to_string())?;
         let installed = tokio::task::spawn_blocking(installation).await;
         let installed = installed.map_err(|error| error.to_string())?.clone()?;
@@ -95,7 +97,8 @@ impl Mesos {
         // Agents have fixed ports, and so each test a net of its own.
         let process = std::process::id() % 200 + 20;
         let net = format!("127.{process}.{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mesos = Mesos { directory, port: free.map_err(|error| error.to_string())?.port(), net, _permit: permit };
+        let port = free.map_err(|error| error.to_string())?.port();
+        let mesos = Mesos { directory, port, net, variables, _permit: permit };
         mesos.run(&["up", "1"]).await?;
         Ok(mesos)
     }
@@ -119,6 +122,7 @@ impl Mesos {
             .env("MESOS_HTTP_CREDENTIALS", self.directory.path().join(CREDENTIALS))
             // Mesos offers in intervals; a test need not wait for a whole second.
             .env("MESOS_ALLOCATION_INTERVAL", "50ms")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }

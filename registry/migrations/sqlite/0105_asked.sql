@@ -1,0 +1,7 @@
+-- What a user asked for with an operation on a ready cluster, sealed: so it is begun again.
+CREATE TABLE asked (
+    operation_id TEXT PRIMARY KEY,
+    cluster_id TEXT NOT NULL,
+    sealed TEXT NOT NULL
+);
+CREATE INDEX asked_by_cluster ON asked (cluster_id);
