@@ -9,7 +9,7 @@
 # BIGDATA_SWEEP_ROUNDS  rounds of the kill -9 sweep (20)
 # BIGDATA_SWEEP_SEED    its seed (a new one each time; it is printed)
 # BIGDATA_PRODUCT_ROUNDS  kills of a MariaDB primary under load (5)
-# BIGDATA_FLEET_ROUNDS  faults of the fleet's sweep (6; 0: each of them), and BIGDATA_FLEET_SEED, which choose them
+# BIGDATA_FLEET_ROUNDS  faults of each of the fleet's sweeps (4; 0: each of them), and BIGDATA_FLEET_SEED, which choose them
 # BIGDATA_FLEET_LATE_SECONDS  how late events are where that is the fault (10; with BIGDATA_FLEET_ROUNDS=0 1800)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -73,7 +73,7 @@ if [ "$(id -u)" = 0 ] && ip netns add bigdata-trial 2>/dev/null; then
   ip netns delete bigdata-trial
   export BIGDATA_FLEET_MACHINES=${BIGDATA_FLEET_MACHINES:-1}
 fi
-export BIGDATA_SWEEP_ROUNDS=${BIGDATA_SWEEP_ROUNDS:-20} BIGDATA_FLEET_ROUNDS=${BIGDATA_FLEET_ROUNDS:-6}
+export BIGDATA_SWEEP_ROUNDS=${BIGDATA_SWEEP_ROUNDS:-20} BIGDATA_FLEET_ROUNDS=${BIGDATA_FLEET_ROUNDS:-4}
 if [ $# -gt 0 ]; then
   step "cargo test $*"
   cargo test "$@"

@@ -1,12 +1,14 @@
-//! A fault at a random moment of a launch and of a destroy: every accepted request finishes, none twice, nothing leaks.
+//! A fault at a random moment of a launch, of a change and of a destroy: every accepted request finishes, none twice, nothing
+//! leaks.
 
 use crate::Scenario;
 use crate::checks;
 use crate::faults::{self, Fault};
-use crate::fleet::{Fleet, until};
+use crate::fleet::{Fleet, until, until_told};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
+use serde_json::Value;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,10 @@ pub(crate) const ALL: &[Scenario] = &[
         register(fleet, "lasting", "#!/bin/sh\n");
         sweep(fleet, launch_and_destroy);
     }),
+    ("faults_during_a_scale_and_an_upgrade_cost_time_and_nothing_else", |fleet| {
+        register(fleet, "lasting", "#!/bin/sh\n");
+        sweep(fleet, scale_and_upgrade);
+    }),
     ("faults_during_a_retry_and_a_reconfiguration_cost_time_and_nothing_else", |fleet| {
         register(fleet, "fickle", FICKLE);
         sweep(fleet, retry_and_reconfigure);
@@ -24,6 +30,8 @@ pub(crate) const ALL: &[Scenario] = &[
 
 /// Moments after a request within which the fault strikes: a launch and a destroy take less.
 const WINDOW_MILLIS: u64 = 1500;
+/// The same for changes, which go from node to node.
+const CHANGE_MILLIS: u64 = 4000;
 /// What the fickle product's script does first: without its trace on a node it fails.
 const FICKLE: &str = "#!/bin/sh\n\
     if [ \"${1-}\" = start ] && ! bigdata node get node0 trace >/dev/null 2>&1; then\n\
@@ -62,7 +70,7 @@ fn sweep(fleet: &Fleet, round_of: fn(&Fleet, &Fault, &str, &mut SmallRng)) {
 /// One cluster's life, with the fault at its beginning and at its end.
 fn launch_and_destroy(fleet: &Fleet, fault: &Fault, key: &str, random: &mut SmallRng) {
     let launch = ["launch", "lasting", "1", "size=2", "--idempotency-key", key];
-    struck(fleet, &launch, fault, random);
+    struck(fleet, &launch, WINDOW_MILLIS, fault, random);
     // What was accepted is finished; what was not is asked for again, under the same key: in the end there is one.
     let dn = fleet.json(&launch)["dn"].as_str().unwrap().to_owned();
     fleet.ends_as(&dn, "ready");
@@ -70,7 +78,7 @@ fn launch_and_destroy(fleet: &Fleet, fault: &Fault, key: &str, random: &mut Smal
     checks::history_is_whole(fleet, &dn);
     checks::has_volumes(fleet, 1);
     checks::all_is_well(fleet, fault.name);
-    struck(fleet, &["cluster", "destroy", &dn], fault, random);
+    struck(fleet, &["cluster", "destroy", &dn], WINDOW_MILLIS, fault, random);
     fleet.run(&["cluster", "destroy", &dn]);
     fleet.ends_as(&dn, "destroyed");
     checks::history_is_whole(fleet, &dn);
@@ -78,13 +86,47 @@ fn launch_and_destroy(fleet: &Fleet, fault: &Fault, key: &str, random: &mut Smal
     checks::all_is_well(fleet, fault.name);
 }
 
-/// Sends a request, and lets the fault strike at a random moment after it.
-fn struck(fleet: &Fleet, request: &[&str], fault: &Fault, random: &mut SmallRng) {
+/// Sends a request, and lets the fault strike at a random moment within so many milliseconds after it.
+fn struck(fleet: &Fleet, request: &[&str], window: u64, fault: &Fault, random: &mut SmallRng) {
     let mut client = fleet.begin(request);
-    std::thread::park_timeout(Duration::from_millis(random.random_range(0..WINDOW_MILLIS)));
+    std::thread::park_timeout(Duration::from_millis(random.random_range(0..window)));
     fault.strike(fleet);
     let _ = client.kill();
     let _ = client.wait();
+}
+
+/// The fault while nodes come, while each is started anew with another option, and while one goes.
+fn scale_and_upgrade(fleet: &Fleet, fault: &Fault, key: &str, random: &mut SmallRng) {
+    let launch = ["launch", "lasting", "1", "size=1", "mem=48", "--idempotency-key", &format!("{key}-changes")];
+    let dn = fleet.json(&launch)["dn"].as_str().unwrap().to_owned();
+    fleet.ends_as(&dn, "ready");
+    for (request, size, mem) in
+        [(["scale", &dn, "size=3"], 3, 48), (["upgrade", &dn, "mem=40"], 3, 40), (["scale", &dn, "size=2"], 2, 40)]
+    {
+        struck(fleet, &request, CHANGE_MILLIS, fault, random);
+        until_told(&format!("{request:?} is done"), || {
+            let (view, list) = (fleet.cluster(&dn)["data"].take(), fleet.json(&["cluster", "nodes", &dn]));
+            let nodes = list["nodes"].as_array().unwrap();
+            let fits = |node: &Value| node["mem"] == mem && node["leaving"] != true && node["status"] == "running";
+            let rests = view["status"] == "ready" && view["operation"].is_null();
+            if rests && nodes.len() == size && nodes.iter().all(fits) && view["health"] == "healthy" {
+                return Ok(());
+            }
+            if rests && (nodes.len() != size || nodes.iter().any(|node| node["mem"] != mem)) {
+                // It was not accepted, or its script could not reach a node: another try mends that.
+                let _ = fleet.begin(&request).wait();
+            }
+            Err(format!("{view:#} {list:#}"))
+        });
+        checks::nodes_serve(fleet, &dn);
+        checks::history_is_whole(fleet, &dn);
+        checks::has_volumes(fleet, 1);
+        checks::all_is_well(fleet, fault.name);
+    }
+    fleet.run(&["cluster", "destroy", &dn]);
+    fleet.ends_as(&dn, "destroyed");
+    checks::history_is_whole(fleet, &dn);
+    checks::nothing_is_left(fleet);
 }
 
 /// Registers a product like the reference, whose script begins with these words. Its second node has a persistent disk, the
@@ -116,7 +158,7 @@ fn retry_and_reconfigure(fleet: &Fleet, fault: &Fault, key: &str, random: &mut S
     let dn = fleet.json(&launch)["dn"].as_str().unwrap().to_owned();
     fleet.ends_as(&dn, "failed");
     let retry = ["cluster", "retry", &dn];
-    struck(fleet, &retry, fault, random);
+    struck(fleet, &retry, WINDOW_MILLIS, fault, random);
     until("the retry succeeds", || {
         let view = fleet.cluster(&dn);
         if view["data"]["status"] == "failed" {
