@@ -5,6 +5,7 @@
 //! executor lives, an attempt's end is told when the engine lists none of its containers any longer.
 
 mod archive;
+mod bridge;
 mod clearing;
 mod command;
 mod create;

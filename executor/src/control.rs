@@ -49,6 +49,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is read of a refused request's body at most: a file somewhat longer than one may be.
 const DRAIN_BYTES_MAX: usize = 80 << 20;
+/// How long that may take.
+const DRAIN_LIMIT: Duration = Duration::from_mins(1);
 const ROUTES: [&str; 8] =
     ["/v1/exec", "/v1/start", "/v1/stop", "/v1/restart", "/v1/logs", "/v1/stats", "/v1/health", "/v1/files"];
 
@@ -187,7 +189,7 @@ async fn drain(body: &mut Incoming) {
         }
     };
     // A caller slower than that is cut off.
-    let _ = timeout(PATIENCE, read).await;
+    let _ = timeout(DRAIN_LIMIT, read).await;
 }
 
 #[cfg(test)]

@@ -49,9 +49,14 @@ fn header(message: &BasicGetMessage, name: &str) -> String {
     value.as_long_string().map(|text| String::from_utf8_lossy(text.as_bytes()).into_owned()).unwrap()
 }
 
+/// Settings by which a queue is there when it was subscribed to, however slow the broker is.
+fn patient() -> Option<BusSettings> {
+    Some(BusSettings { connect_limit_ms: 60_000, ..testing::rabbitmq()? })
+}
+
 #[tokio::test]
 async fn what_is_no_event_is_parked_with_its_reason_and_stops_nothing() {
-    let Some(settings) = testing::rabbitmq() else { return };
+    let Some(settings) = patient() else { return };
     let (bus, tasks) = connect(&settings);
     let mut queue = bus.subscribe("queue", REGISTERED).await.unwrap();
     let (_connection, channel) = operator(&settings.url).await;
@@ -73,7 +78,7 @@ async fn what_is_no_event_is_parked_with_its_reason_and_stops_nothing() {
 
 #[tokio::test]
 async fn what_comes_back_too_often_is_parked_with_its_reason() {
-    let Some(settings) = testing::rabbitmq() else { return };
+    let Some(settings) = patient() else { return };
     let settings = BusSettings { delivery_limit: 3, ..settings };
     let (bus, tasks) = connect(&settings);
     let mut queue = bus.subscribe("queue", REGISTERED).await.unwrap();
@@ -98,7 +103,7 @@ async fn what_comes_back_too_often_is_parked_with_its_reason() {
 
 #[tokio::test]
 async fn a_queue_that_somebody_deleted_is_made_again() {
-    let Some(settings) = testing::rabbitmq() else { return };
+    let Some(settings) = patient() else { return };
     let (bus, tasks) = connect(&settings);
     let mut queue = bus.subscribe("queue", REGISTERED).await.unwrap();
     let (_connection, channel) = operator(&settings.url).await;

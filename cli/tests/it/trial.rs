@@ -51,15 +51,15 @@ esac
 fn actions() -> Value {
     let text = |more: Value| json!({"type": "string", "required": more});
     json!({
-        "say": {"arguments": {"word": text(json!(true))}, "busy": "wait", "deadline": "1m"},
-        "hold": {"deadline": "1m"},
-        "backup": {"changes": false, "deadline": "1m"},
-        "restore": {"arguments": {"id": text(json!(true))}, "deadline": "1m"},
-        "rotate": {"deadline": "1m"},
-        "check": {"every": "2s", "deadline": "1m"},
-        "before-upgrade": {"deadline": "1m"},
-        "node-lost": {"deadline": "1m"},
-        "node-replaced": {"deadline": "1m"},
+        "say": {"arguments": {"word": text(json!(true))}, "busy": "wait", "deadline": "10m"},
+        "hold": {"deadline": "10m"},
+        "backup": {"changes": false, "deadline": "10m"},
+        "restore": {"arguments": {"id": text(json!(true))}, "deadline": "10m"},
+        "rotate": {"deadline": "10m"},
+        "check": {"every": "2s", "deadline": "10m"},
+        "before-upgrade": {"deadline": "10m"},
+        "node-lost": {"deadline": "10m"},
+        "node-replaced": {"deadline": "10m"},
     })
 }
 

@@ -13,6 +13,9 @@ pub(super) const MEMBER: &str = "true";
 /// By which Docker is told an interface's name, from version 28 on.
 const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
 
+/// The driver of networks that engines make a bridge for.
+const BRIDGE: &str = "bridge";
+
 /// How a container is connected.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Connection {
@@ -81,8 +84,13 @@ pub(super) fn member_label(network: &str) -> String {
 }
 
 impl Network {
+    /// Whether the engine makes a bridge for it.
+    pub(super) fn is_bridge(&self) -> bool {
+        self.request.driver.as_deref() == Some(BRIDGE)
+    }
+
     fn of_cluster(cluster: &str, registry: &str) -> Self {
-        let request = NetworkCreateRequest { driver: Some("bridge".to_owned()), ..NetworkCreateRequest::default() };
+        let request = NetworkCreateRequest { driver: Some(BRIDGE.to_owned()), ..NetworkCreateRequest::default() };
         Self::new(format!("bigdata-{cluster}"), "the cluster's network".to_owned(), registry, request)
     }
 
@@ -97,7 +105,7 @@ impl Network {
             gateway: gateway.map(|address| address.to_string()),
             ..IpamConfig::default()
         };
-        let driver = if bridge.is_some() { "macvlan" } else { "bridge" };
+        let driver = if bridge.is_some() { "macvlan" } else { BRIDGE };
         let request = NetworkCreateRequest {
             driver: Some(driver.to_owned()),
             internal: Some(gateway.is_none()),

@@ -3,6 +3,7 @@
 //! Nobody owns a network: whoever needs one makes it where it is missing, and whoever leaves removes it when no container
 //! of the platform is made for it. A container names its networks in labels, so that one that does not run counts, too.
 
+use super::bridge;
 use super::create::REGISTRY;
 use super::engine::{Engine, in_words, is_missing};
 use super::found::list;
@@ -89,6 +90,25 @@ pub(super) async fn connect(engine: &Engine, container: &str, connection: &Conne
             .map_err(|error| format!("the container cannot be connected with {}: {error}", attachment.network.words))?;
     }
     Ok(())
+}
+
+/// Lets the bridges that the engine has made for a container keep their hardware addresses, however it and others come and go.
+pub(super) async fn settle(engine: &Engine, connection: &Connection) {
+    #[derive(Deserialize)]
+    struct Made {
+        #[serde(default)]
+        network_interface: Option<String>,
+    }
+    let bridges = connection.networks().into_iter().filter(|network| network.is_bridge());
+    // Docker sees to it itself.
+    for network in bridges.filter(|_| engine.is_podman()) {
+        let path = format!("{PODMAN_API}/networks/{}/json", raw::encoded(&network.name));
+        let made = raw::get::<Made>(engine, &path).await;
+        let Some(device) = made.ok().flatten().and_then(|made| made.network_interface) else { continue };
+        if let Err(error) = bridge::keep_address(&device) {
+            tracing::info!(device, %error, "when nodes leave, others may lose connections for a while");
+        }
+    }
 }
 
 /// Removes those that no container of the platform is made for.

@@ -89,6 +89,7 @@ impl ContainerWorkload {
         let started = memory::now();
         let found =
             begin(engine, &name).await.map_err(|reason| format!("the container cannot be started: {reason}"))?;
+        provide::settle(engine, &connection).await;
         runtime.look_inside(&connection, found.pid);
         if let Some(words) = misnamed(&connection, found.pid) {
             remove(engine, &found.id).await?;

@@ -2,7 +2,7 @@
 
 use crate::containers::{check, described, gone, launch_as, own, pid};
 use crate::engine::{Engine, apart};
-use crate::harness::{DEADLINE, Node};
+use crate::harness::{DEADLINE, Node, PAUSE};
 use bigdata_common::internal::{ExecFrame, Interface, NodeSpecification};
 use bigdata_common::{AttemptId, Name};
 use bigdata_mesos::v1::TaskState;
@@ -34,7 +34,7 @@ fn devices() -> Vec<String> {
 async fn devices_left(expected: &[&str]) {
     let going = async {
         while devices() != expected {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(PAUSE).await;
         }
     };
     timeout(DEADLINE, going).await.unwrap_or_else(|_| panic!("{:?} are left", devices()));
@@ -82,7 +82,7 @@ fn connected(mut node: NodeSpecification, interfaces: Vec<Interface>) -> NodeSpe
 
 /// What a node gets from `host`, by its own means: the page without its head.
 async fn fetched(node: &Node, host: &str, port: u16) -> String {
-    let line = format!("printf 'GET /index.html HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {host} {port}");
+    let line = format!("printf 'GET /index.html HTTP/1.0\\r\\n\\r\\n' | nc -w 60 {host} {port}");
     let (stdout, stderr, last) = node.exec(json!({ "command": ["sh", "-c", line] })).await;
     assert_eq!(last, ExecFrame::Exit(0), "{host}:{port}: {stderr}");
     stdout.split_once("\r\n\r\n").map(|(_, page)| page.to_owned()).unwrap_or(stdout)
@@ -98,7 +98,7 @@ async fn fetched_by_the_machine(host: &str, port: u16) -> String {
 async fn network_gone(engine: &Engine, name: &str, node: &Node) {
     let going = async {
         while engine.networks().iter().any(|network| network == name) {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(PAUSE).await;
         }
     };
     timeout(DEADLINE, going).await.unwrap_or_else(|_| panic!("{name} stays: {}", node.said()));

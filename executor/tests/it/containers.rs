@@ -44,7 +44,7 @@ async fn launch(json: Value) -> Node {
 }
 
 pub(crate) fn check(probe: &Value) -> Value {
-    let mut check = json!({ "interval_ms": 500, "timeout_ms": 10_000, "failures": 1, "deadline_ms": 60_000 });
+    let mut check = json!({ "interval_ms": 500, "timeout_ms": 10_000, "failures": 1, "deadline_ms": 300_000 });
     check.as_object_mut().unwrap().extend(probe.as_object().unwrap().clone());
     check
 }

@@ -1,6 +1,6 @@
 //! The control channel: who may call, exec, start and stop, files, logs.
 
-use crate::harness::{DEADLINE, Node, base64};
+use crate::harness::{DEADLINE, Node, PAUSE, base64};
 use bigdata_common::internal::ExecFrame;
 use bigdata_mesos::v1::TaskState;
 use reqwest::Method;
@@ -193,7 +193,7 @@ async fn a_command_ends_when_its_caller_goes_away() {
     drop(response);
     let gone = async {
         while !node.processes().is_empty() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(PAUSE).await;
         }
     };
     timeout(DEADLINE, gone).await.expect("the command ends");

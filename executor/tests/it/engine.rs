@@ -31,7 +31,7 @@ const APART: &str = "BIGDATA_TEST_APART";
 pub(crate) const REGISTRY: &str = "127.78.0.3";
 /// The service ends by itself when nobody has asked it for so long, in seconds: other tests may come between those of
 /// containers.
-const IDLE_SECONDS: &str = "300";
+const IDLE_SECONDS: &str = "900";
 /// How long it may take until it answers.
 const ANSWER_LIMIT: Duration = Duration::from_secs(90);
 /// Locks are in files, below the engine's own folder: in shared memory, engines would share them. What watches a command
@@ -217,7 +217,8 @@ pub(crate) fn lay_out(root: &Path) {
     }
     let busybox = root.join("bin/busybox");
     fs::copy("/bin/busybox", &busybox).unwrap();
-    let applets = Command::new(&busybox).arg("--list").output().unwrap().stdout;
+    // The copy may still be open in a process that another test is just starting, and cannot be run then.
+    let applets = Command::new("/bin/busybox").arg("--list").output().unwrap().stdout;
     for applet in String::from_utf8(applets).unwrap().lines().filter(|name| *name != "busybox") {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
     }

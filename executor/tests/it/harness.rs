@@ -17,11 +17,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 /// The longest wait for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+/// The pause between two looks: what is looked for needs the processors, too.
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 const KEY: &[u8] = b"the control channel's key";
 
 pub(crate) struct Node {
@@ -135,7 +137,7 @@ impl Node {
     pub(crate) async fn start_again(&mut self) {
         self.executor.start_kill().unwrap();
         self.executor.wait().await.unwrap();
-        self.platform.updates.send_replace(Vec::new());
+        self.platform.forget(&self.agent).await;
         self.executor = start(self.directory.path(), &self.agent, self.attempt, "15mins", &[]);
     }
 
@@ -202,7 +204,7 @@ impl Node {
     pub(crate) async fn wait_for_a_number_of_processes(&self, fits: impl Fn(usize) -> bool) {
         let appearing = async {
             while !fits(self.processes().len()) {
-                tokio::task::yield_now().await;
+                sleep(PAUSE).await;
             }
         };
         timeout(DEADLINE, appearing).await.unwrap_or_else(|_| panic!("these processes: {:?}", self.processes()));
@@ -263,7 +265,7 @@ impl Node {
                 if fits(&text) {
                     return text;
                 }
-                tokio::task::yield_now().await;
+                sleep(PAUSE).await;
             }
         };
         timeout(DEADLINE, asking).await.unwrap_or_else(|_| panic!("{path} never answered as it should"))

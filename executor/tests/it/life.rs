@@ -8,7 +8,8 @@ use bigdata_mesos::v1::{TaskInfo, TaskState};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
-use std::time::Duration;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -58,7 +59,11 @@ async fn an_idle_node_wakes_once_per_check_and_says_again_that_it_is_healthy() {
     for _ in 0..3 {
         checked().await;
     }
-    let (told, before) = (node.platform.updates.borrow().len(), node.wake_ups());
+    // What is not answered in time is told once more, as the same.
+    let updates = || -> HashSet<Vec<u8>> {
+        node.platform.updates.borrow().iter().map(|status| status.uuid.clone().unwrap()).collect()
+    };
+    let (told, before, begun) = (updates().len(), node.wake_ups(), Instant::now());
     for _ in 0..CHECKS {
         checked().await;
     }
@@ -67,7 +72,8 @@ async fn an_idle_node_wakes_once_per_check_and_says_again_that_it_is_healthy() {
     assert!(wakes <= CHECKS + CHECKS / 2, "{wakes} wake-ups for {CHECKS} checks");
     let (_, again) = node.wait("said again", |_, report| report.checked_at > first.checked_at).await;
     assert_eq!(again.passing, Some(true));
-    assert_eq!(node.platform.updates.borrow().len(), told + 1, "once in half a minute, not with every check");
+    let (more, most) = (updates().len() - told, 1 + begun.elapsed().as_secs() / 30);
+    assert!((1..=most).contains(&(more as u64)), "once in half a minute, not with every check: {more}, {most}");
     node.kill(GRACE).await;
 }
 
@@ -108,7 +114,7 @@ async fn nodes_with_loopback_addresses_see_each_other_under_them() {
          print(s.accept()[1][0], flush=True)"
     );
     let connect = format!(
-        "import socket, time\nfor _ in range(300):\n try: socket.create_connection(('127.77.0.5', {port})); break\n \
+        "import socket, time\nfor _ in range(1700):\n try: socket.create_connection(('127.77.0.5', {port})); break\n \
          except ConnectionRefusedError: time.sleep(0.05)\nelse: raise SystemExit('refused')"
     );
     let (served, (_, stderr, last)) = tokio::join!(
@@ -149,7 +155,7 @@ async fn a_workload_that_dies_comes_back_in_place() {
     let mut node = Node::launch(json!({
         "command": "if test -e once; then exec sleep 1000; fi; touch once; kill -9 $$",
         // Down for long enough to be told of: what is over before the last update has been taken is not.
-        "restart": { "limit": 1, "window_ms": 600_000, "backoff_ms": 2000 },
+        "restart": { "limit": 1, "window_ms": 600_000, "backoff_ms": 10_000 },
     }))
     .await;
     node.wait("down", |_, report| report.reason.as_deref() == Some("killed by signal 9") && !report.started).await;
@@ -266,7 +272,7 @@ async fn without_its_agent_a_node_ends_after_the_recovery_timeout() {
 async fn a_lost_sandbox_leaves_nothing_that_could_run_twice() {
     let mut node = Node::launch(json!({
         "command": "setsid sleep 1000 & exec sleep 1000",
-        "restart": { "limit": 1, "window_ms": 600_000, "backoff_ms": 2000 },
+        "restart": { "limit": 1, "window_ms": 600_000, "backoff_ms": 10_000 },
     }))
     .await;
     node.wait("up", |_, report| report.started).await;

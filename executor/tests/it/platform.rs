@@ -1,5 +1,6 @@
 //! The two that an executor talks to: a Mesos agent and the framework, over real HTTP, driven by the test.
 
+use crate::harness::DEADLINE;
 use bigdata_common::internal::{EnrolRequest, NodeSpecification};
 use bigdata_mesos::recordio;
 use bigdata_mesos::v1::executor::{Acknowledged, Call, CallType, Event, EventType, Kill, Launch, Subscribed};
@@ -12,13 +13,15 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -33,6 +36,8 @@ pub(crate) struct Platform {
     pub(crate) enrolments: watch::Sender<Vec<EnrolRequest>>,
     pub(crate) updates: watch::Sender<Vec<TaskStatus>>,
     pub(crate) subscriptions: watch::Sender<u32>,
+    /// Who is connected.
+    connected: watch::Sender<HashSet<SocketAddr>>,
     answer: Mutex<Enrolment>,
     task: Mutex<TaskInfo>,
     events: Mutex<Option<mpsc::Sender<Event>>>,
@@ -45,6 +50,7 @@ impl Platform {
             enrolments: watch::Sender::default(),
             updates: watch::Sender::default(),
             subscriptions: watch::Sender::default(),
+            connected: watch::Sender::default(),
             answer: Mutex::new(answer),
             task: Mutex::new(task),
             events: Mutex::new(None),
@@ -55,8 +61,10 @@ impl Platform {
         let served = Arc::clone(&platform);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok((stream, peer)) = listener.accept().await {
                 let platform = Arc::clone(&served);
+                let connected = Arc::clone(&served);
+                connected.connected.send_if_modified(|all| all.insert(peer));
                 let service = service_fn(move |request| {
                     let platform = Arc::clone(&platform);
                     async move { Ok::<_, Infallible>(platform.answer(request).await) }
@@ -65,6 +73,7 @@ impl Platform {
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
                         .await;
+                    connected.connected.send_if_modified(|all| all.remove(&peer));
                 });
             }
         });
@@ -86,6 +95,18 @@ impl Platform {
         let task_id = self.task.lock().unwrap().task_id.clone();
         let kill_policy = Some(KillPolicy { grace_period: Some(grace.into()) });
         self.send(Event { kill: Some(Kill { task_id, kill_policy }), ..event(EventType::Kill) }).await;
+    }
+
+    /// Takes what an executor that is dead had still sent to this address, and forgets all that it told.
+    pub(crate) async fn forget(&self, address: &str) {
+        let mut connected = self.connected.subscribe();
+        // Connections are accepted in their order: with this one, those of the dead one have been.
+        let last = TcpStream::connect(address).await.unwrap();
+        let own = last.local_addr().unwrap();
+        timeout(DEADLINE, connected.wait_for(|all| all.contains(&own))).await.unwrap().unwrap();
+        drop((last, self.events.lock().unwrap().take()));
+        timeout(DEADLINE, connected.wait_for(HashSet::is_empty)).await.unwrap().unwrap();
+        self.updates.send_replace(Vec::new());
     }
 
     async fn send(&self, event: Event) {

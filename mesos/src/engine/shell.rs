@@ -33,7 +33,7 @@ const BATCH: usize = 64;
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 const WATCH_CLOSELY: Duration = Duration::from_millis(20);
 /// How much longer than any grace period an orderly end may take.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// To the shell.
 #[derive(Debug)]

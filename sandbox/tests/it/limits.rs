@@ -29,7 +29,7 @@ fn wall_clock_ends_the_whole_tree() {
     let place = Place::new();
     let mut spec = place.shell(Profile::Script, "trap '' TERM; (setsid sleep 1000 &); echo begun; sleep 1000");
     // Long enough for the shell to come to its line on a busy machine.
-    spec.limits.wall_clock = Some(Duration::from_secs(5));
+    spec.limits.wall_clock = Some(Duration::from_secs(10));
     let report = place.run(&spec);
     assert_eq!((report.ending, report.survivors), (Ending::TimedOut, Vec::new()));
     assert!(report.leftovers_ended >= 1 && !report.requested);

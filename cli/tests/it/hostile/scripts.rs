@@ -9,13 +9,21 @@ use std::process::Command;
 /// Bounds that are reached soon.
 const SETTINGS: &str = "[orchestrator.limits]\nfile_bytes = 33554432\naddress_space_bytes = 536870912\n";
 
-/// One node at rest; the script has some seconds.
-fn at_rest() -> Value {
+/// What a script is told that reaches its time limit.
+const TOO_LONG: &str = "ran longer than";
+
+/// One node at rest; the script has so many seconds.
+fn at_rest(start: u32) -> Value {
     json!({
         "nodes": { "solo": { "cpu": 0.1, "mem": 32, "command": "exec sleep 1000" } },
         "services": { "solo": { "nodes": ["solo"] } },
-        "deadlines": { "start": 6 },
+        "deadlines": { "start": start },
     })
+}
+
+/// The same for a script that ends otherwise, however slow the machine is.
+fn patient() -> Value {
+    at_rest(600)
 }
 
 /// A script whose `start` does this once it has said that it begins.
@@ -27,7 +35,8 @@ fn script(does: &str) -> String {
 fn each_fails(attacks: &[(&str, &str, &[&str])]) {
     let arena = Arena::new(SETTINGS);
     for (name, does, reason) in attacks {
-        let dn = arena.launch(name, &at_rest(), Some(&script(does)));
+        let template = if reason.contains(&TOO_LONG) { at_rest(6) } else { patient() };
+        let dn = arena.launch(name, &template, Some(&script(does)));
         arena.has_begun(&dn);
         arena.goes_on();
         let failure = arena.failure(&dn);
@@ -49,8 +58,8 @@ fn scripts_that_take_all_they_can_get() {
     // Shells end when they cannot fork; this goes on trying.
     let bomb = "exec perl -e 'while (1) { fork }'";
     let attacks: [(&str, &str, &[&str]); 4] = [
-        ("forks", bomb, &["ran longer than"]),
-        ("floods", "exec yes flood", &["ran longer than", "flood"]),
+        ("forks", bomb, &[TOO_LONG]),
+        ("floods", "exec yes flood", &[TOO_LONG, "flood"]),
         ("fills", "exec head -c 1G /dev/zero > big", &["file"]),
         ("eats", "exec tail /dev/zero", &["memory exhausted"]),
     ];
@@ -60,10 +69,8 @@ fn scripts_that_take_all_they_can_get() {
 #[test]
 fn a_script_that_stays_ends_with_its_cluster() {
     let arena = Arena::new(SETTINGS);
-    let mut template = at_rest();
-    template["deadlines"]["start"] = json!(600);
     let stays = "trap '' TERM INT HUP\n(setsid sleep 1000 &)\nwhile :; do sleep 1; done";
-    let dn = arena.launch("stays", &template, Some(&script(stays)));
+    let dn = arena.launch("stays", &patient(), Some(&script(stays)));
     arena.has_begun(&dn);
     arena.leaves_nothing(&dn);
 }
@@ -116,7 +123,7 @@ fn a_script_reads_nothing_that_is_not_its_own() {
     does.extend(["", "keys", "db", "run/runs", "engine/sandboxes"].map(|folder| format!("ls {}", of(folder))));
     let mut attack = does.iter().map(|line| format!("{line} && echo SEEN {line}\n")).collect::<String>();
     attack.push_str("exit 1");
-    let dn = arena.launch("snoops", &at_rest(), Some(&script(&attack)));
+    let dn = arena.launch("snoops", &patient(), Some(&script(&attack)));
     arena.failure(&dn);
     let log = arena.platform.run(&["cluster", "logs", &dn]);
     let refused = log.lines().filter(|line| line.contains("Permission denied") || line.contains("No such file"));
@@ -130,7 +137,7 @@ fn a_script_reads_nothing_that_is_not_its_own() {
 #[test]
 fn a_script_reaches_no_socket_but_its_own() {
     let arena = Arena::new("");
-    let victim = arena.launch("victim", &at_rest(), Some(&script("exec sleep 1000")));
+    let victim = arena.launch("victim", &patient(), Some(&script("exec sleep 1000")));
     arena.has_begun(&victim);
     let sockets = super::below(&arena.data.path().join("run/runs"), 2);
     let socket = sockets.iter().find(|path| path.ends_with("socket")).unwrap();
@@ -143,7 +150,7 @@ fn a_script_reaches_no_socket_but_its_own() {
         attack.push_str(&format!(": < /dev/tcp/{}/{} && echo SEEN\n", address.ip(), address.port()));
     }
     attack.push_str("exit 1");
-    let dn = arena.launch("reaches", &at_rest(), Some(&script(&attack)));
+    let dn = arena.launch("reaches", &patient(), Some(&script(&attack)));
     arena.failure(&dn);
     let log = arena.platform.run(&["cluster", "logs", &dn]);
     assert!(!log.contains("SEEN"), "{log}");
@@ -179,7 +186,7 @@ fn a_script_with_the_network_is_nobody_to_the_services() {
         }
     }
     attack.push_str("exit 1");
-    arena.register("networks", &at_rest(), Some(&script(&attack)));
+    arena.register("networks", &patient(), Some(&script(&attack)));
     put(arena.platform.address(), "/bigdata/api/v1/products/networks/1/reach", "\"network\"");
     let dn = arena.platform.json(&["launch", "networks", "1"])["dn"].as_str().unwrap().to_owned();
     arena.failure(&dn);
