@@ -171,7 +171,7 @@ start_mesos() {
   if [ -n "${BIGDATA_FLEET_NETWORK:-}" ]; then network=$BIGDATA_FLEET_NETWORK; fi
   # An agent that was started again kills executors that are not back in time: after 2 s by Mesos's own default, which a busy
   # machine may need for anything. It is back itself when this has passed, and launches wait 15 s for it.
-  export MESOS_EXECUTOR_REREGISTRATION_TIMEOUT=${MESOS_EXECUTOR_REREGISTRATION_TIMEOUT:-5secs}
+  export MESOS_EXECUTOR_REREGISTRATION_TIMEOUT=${MESOS_EXECUTOR_REREGISTRATION_TIMEOUT:-8secs}
   MESOS_ATTRIBUTES="rack:r${2#agent};bigdata_net:$network${BIGDATA_FLEET_ATTRIBUTES:+;$BIGDATA_FLEET_ATTRIBUTES}" "$here/mesos/mesos-cluster" start "$2"
   remember "$1" "$(cat "$dir/mesos/$2.pid")"
 }

@@ -19,7 +19,7 @@ case "$action" in
     mkdir -p "$folder"
     if [ "$(id -u)" = 0 ]; then chown postgres "$folder"; fi
     if [ ! -s "$folder/port" ]; then
-      python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' >"$folder/port"
+      "$(dirname "$0")/free-ports" 1 >"$folder/port"
       as_owner "initdb --pgdata='$folder/data' --auth=trust --username=bigdata --no-sync --encoding=UTF8 --locale=C" >"$folder/initdb.log" 2>&1 ||
         { cat "$folder/initdb.log" >&2; exit 1; }
     fi

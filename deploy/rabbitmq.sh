@@ -20,12 +20,6 @@ own=()
 if [ "$(id -u)" = 0 ] && id rabbitmq >/dev/null 2>&1; then
   own=(setpriv --reuid rabbitmq --regid rabbitmq --clear-groups)
 fi
-free_ports() {
-  python3 -c 'import socket, sys
-sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
-for one in sockets: one.bind(("127.0.0.1", 0))
-print(*(one.getsockname()[1] for one in sockets))' "$1"
-}
 
 # Everything that the broker and its tools read: nothing of /etc/rabbitmq, nothing of another broker.
 load() {
@@ -79,7 +73,7 @@ case "$action" in
     mkdir -p "$folder"
     folder=$(cd "$folder" && pwd)
     if [ ! -s "$folder/ports" ]; then
-      echo "${BIGDATA_RABBITMQ_PORTS:-$(free_ports 3)} bigdata-$$-$RANDOM@localhost" >"$folder/ports"
+      echo "${BIGDATA_RABBITMQ_PORTS:-$("$(dirname "$0")/free-ports" 3)} bigdata-$$-$RANDOM@localhost" >"$folder/ports"
       printf '%s\n' "vm_memory_high_watermark.absolute = 1GB" "disk_free_limit.absolute = 10MB" "loopback_users.guest = true" \
         "log.file.level = warning" "heartbeat = 10" >"$folder/rabbitmq.conf"
       if [ -n "${BIGDATA_RABBITMQ_TLS_PORT:-}" ]; then make_certificates "$BIGDATA_RABBITMQ_TLS_PORT"; fi

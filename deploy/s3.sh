@@ -14,7 +14,7 @@ case "$action" in
     # Nothing of what it finds installed on the machine is used, so that conflicts with that are of no interest.
     python3 -m pip install --quiet --target "$folder/packages" 'moto[s3]==5.*' flask flask-cors 2>"$folder/pip.log" ||
       { cat "$folder/pip.log" >&2; echo "s3: moto cannot be installed" >&2; exit 1; }
-    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    port=$("$(dirname "$0")/free-ports" 1)
     cd "$folder"
     PYTHONPATH=$folder/packages setsid python3 -m moto.server -H 127.0.0.1 -p "$port" </dev/null >"$folder/log" 2>&1 &
     echo $! >"$folder/pid"

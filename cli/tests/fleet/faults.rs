@@ -2,7 +2,7 @@
 
 use crate::courier::Courier;
 use crate::crowd::Crowd;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, until};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
@@ -61,7 +61,8 @@ fn nothing(_: &Fleet) {}
 
 /// Lets the broker take no more than this share of the machine's memory; past it, it blocks whoever publishes.
 fn watermark(fleet: &Fleet, share: &str) {
-    fleet.rabbitmq(&["set_vm_memory_high_watermark", share]);
+    // One that stayed blocked would hold every test up that follows.
+    until("the broker takes it", || fleet.rabbitmq_does(&["set_vm_memory_high_watermark", share]).then_some(()));
 }
 
 /// Every fault of the sweep; each ends by itself or is healed, and costs time, nothing else.

@@ -268,10 +268,18 @@ impl Fleet {
 
     /// A command of `rabbitmqctl`; what it wrote, whatever its end.
     pub(crate) fn rabbitmq(&self, arguments: &[&str]) -> String {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/rabbitmq.sh");
-        let output =
-            Command::new(script).arg("ctl").arg(self.path().join("rabbitmq")).args(arguments).output().unwrap();
+        let output = self.rabbitmqctl(arguments);
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+
+    /// Whether a command of `rabbitmqctl` was done.
+    pub(crate) fn rabbitmq_does(&self, arguments: &[&str]) -> bool {
+        self.rabbitmqctl(arguments).status.success()
+    }
+
+    fn rabbitmqctl(&self, arguments: &[&str]) -> Output {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/rabbitmq.sh");
+        Command::new(script).arg("ctl").arg(self.path().join("rabbitmq")).args(arguments).output().unwrap()
     }
 
     /// Processes that stand in the agents' sandboxes.

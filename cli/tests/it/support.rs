@@ -122,9 +122,18 @@ impl Platform {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("bigdata {arguments:?}: {error} in {text:?}"))
     }
 
-    /// Runs a client command, whatever its end.
+    /// Runs a client command, whatever its end. An executor takes no connection while the machine stands still: nothing was
+    /// done then, and it is asked again.
     pub(crate) fn try_run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
+        const LATE: &str = "did not take a connection within";
+        let run = || self.command(arguments).output().unwrap();
+        let mut output = run();
+        for _ in 0..4 {
+            if String::from_utf8_lossy(&output.stderr).contains(LATE) {
+                output = run();
+            }
+        }
+        output
     }
 
     /// Runs a client command that must fail with this code; its standard error.

@@ -13,18 +13,47 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 /// How long the kernel may take for an answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Longer than what is told of one device.
 const ANSWER_BYTES: usize = 64 << 10;
 /// The head of a message, and what precedes the attributes of a device (`nlmsghdr`, `ifinfomsg`).
 const HEAD: usize = 16;
 const ATTRIBUTES_AT: usize = HEAD + 16;
 
+/// Bridges whose addresses may change still.
+pub(super) struct Bridges {
+    loose: Vec<String>,
+}
+
+impl Bridges {
+    pub(super) fn new(devices: Vec<String>) -> Self {
+        Self { loose: devices }
+    }
+
+    pub(super) fn are_loose(&self) -> bool {
+        !self.loose.is_empty()
+    }
+
+    /// Lets those that are there keep theirs.
+    pub(super) fn keep(&mut self) {
+        self.loose.retain(|device| keep_address(device).is_err());
+    }
+
+    /// The same, once all that there will be are there.
+    pub(super) fn keep_at_last(self) {
+        for device in self.loose {
+            if let Err(error) = keep_address(&device) {
+                tracing::info!(device, %error, "when nodes come or go, others may lose connections for a while");
+            }
+        }
+    }
+}
+
 /// Sets the device's address to what it is.
 ///
 /// # Errors
 /// When this network has no such device, or the caller may not change it.
-pub(super) fn keep_address(device: &str) -> io::Result<()> {
+fn keep_address(device: &str) -> io::Result<()> {
     let mut name = device.as_bytes().to_vec();
     name.push(0);
     let mut socket = Socket::new(Domain::from(AF_NETLINK), Type::RAW, Some(Protocol::from(NETLINK_ROUTE)))?;

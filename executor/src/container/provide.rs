@@ -3,7 +3,7 @@
 //! Nobody owns a network: whoever needs one makes it where it is missing, and whoever leaves removes it when no container
 //! of the platform is made for it. A container names its networks in labels, so that one that does not run counts, too.
 
-use super::bridge;
+use super::bridge::Bridges;
 use super::create::REGISTRY;
 use super::engine::{Engine, in_words, is_missing};
 use super::found::list;
@@ -92,23 +92,21 @@ pub(super) async fn connect(engine: &Engine, container: &str, connection: &Conne
     Ok(())
 }
 
-/// Lets the bridges that the engine has made for a container keep their hardware addresses, however it and others come and go.
-pub(super) async fn settle(engine: &Engine, connection: &Connection) {
+/// The devices of the bridges that the engine makes for a container, before or when it starts.
+pub(super) async fn bridges(engine: &Engine, connection: &Connection) -> Bridges {
     #[derive(Deserialize)]
     struct Made {
         #[serde(default)]
         network_interface: Option<String>,
     }
-    let bridges = connection.networks().into_iter().filter(|network| network.is_bridge());
-    // Docker sees to it itself.
-    for network in bridges.filter(|_| engine.is_podman()) {
+    let mut devices = Vec::new();
+    // Docker sees to their addresses itself.
+    for network in connection.networks().into_iter().filter(|network| engine.is_podman() && network.is_bridge()) {
         let path = format!("{PODMAN_API}/networks/{}/json", raw::encoded(&network.name));
         let made = raw::get::<Made>(engine, &path).await;
-        let Some(device) = made.ok().flatten().and_then(|made| made.network_interface) else { continue };
-        if let Err(error) = bridge::keep_address(&device) {
-            tracing::info!(device, %error, "when nodes leave, others may lose connections for a while");
-        }
+        devices.extend(made.ok().flatten().and_then(|made| made.network_interface));
     }
+    Bridges::new(devices)
 }
 
 /// Removes those that no container of the platform is made for.

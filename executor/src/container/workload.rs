@@ -25,6 +25,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+/// The pause between two looks for a bridge that is just being made.
+const BRIDGE_PAUSE: Duration = Duration::from_millis(10);
 /// How long output may still be read after the container's end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
 /// The pause before an engine is asked again that did not answer.
@@ -87,9 +89,8 @@ impl ContainerWorkload {
         }
         runtime.write_files(node, &name).await?;
         let started = memory::now();
-        let found =
-            begin(engine, &name).await.map_err(|reason| format!("the container cannot be started: {reason}"))?;
-        provide::settle(engine, &connection).await;
+        let found = begin_on_bridges(engine, &name, &connection).await;
+        let found = found.map_err(|reason| format!("the container cannot be started: {reason}"))?;
         runtime.look_inside(&connection, found.pid);
         if let Some(words) = misnamed(&connection, found.pid) {
             remove(engine, &found.id).await?;
@@ -217,6 +218,23 @@ async fn signal(engine: &Engine, id: &str, signal: &str) -> bool {
     // One that has ended needs no signal, and one that has not is seen to run still.
     tracing::info!(signal, error = in_words(&error), "a container is not signalled");
     is_not_running(&error)
+}
+
+/// Starts a container, and lets the bridges of its networks keep their addresses as soon as these are there: others come at
+/// the same time, and each that does may change them.
+async fn begin_on_bridges(engine: &Engine, name: &str, connection: &Connection) -> Result<Found, String> {
+    let mut bridges = provide::bridges(engine, connection).await;
+    let begun = begin(engine, name);
+    tokio::pin!(begun);
+    let found = loop {
+        tokio::select! {
+            biased;
+            found = &mut begun => break found,
+            () = sleep(BRIDGE_PAUSE), if bridges.are_loose() => bridges.keep(),
+        }
+    };
+    bridges.keep_at_last();
+    found
 }
 
 /// Starts a container that is made. An engine that gives no answer may have started it all the same: then what it says of

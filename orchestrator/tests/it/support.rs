@@ -53,6 +53,14 @@ pub(crate) struct Built {
     pub(crate) url: String,
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) tasks: Tasks,
+    events: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Built {
+    /// What its relay has published.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap().clone()
+    }
 }
 
 impl Seat {
@@ -92,12 +100,14 @@ impl Seat {
         let db = self.database().await;
         let bus: Arc<dyn Bus> = Arc::new(EmbeddedBus::new());
         let tasks = Tasks::new();
+        // The bus keeps nothing for who comes later: what is told from the service's beginning on is to be seen.
+        let events = collect(&bus, &tasks).await;
         let internal_token = Token::from_text(&self.token);
         let deps =
             Deps { db: db.clone(), bus: bus.clone(), clock: clock.clone(), tasks: tasks.clone(), internal_token };
         let service = bigdata_orchestrator::build(settings, deps).await.unwrap();
         Relay::new(db, bus.clone(), clock).spawn(&tasks);
-        Built { url: service.url(), bus, tasks }
+        Built { url: service.url(), bus, tasks, events }
     }
 }
 
@@ -109,7 +119,6 @@ pub(crate) struct World {
     pub(crate) surroundings: Surroundings,
     pub(crate) outer_tasks: Tasks,
     pub(crate) built: Built,
-    events: Arc<Mutex<Vec<Event>>>,
 }
 
 impl World {
@@ -134,15 +143,13 @@ impl World {
         let (folder, mut seat, surroundings, outer_tasks) = Self::around();
         seat.database = (url, format!("test_{}", Uuid::new_v4().simple()));
         let built = seat.build(change).await;
-        let events = collect(&built).await;
-        Some(Self { _folder: folder, seat, surroundings, outer_tasks, built, events })
+        Some(Self { _folder: folder, seat, surroundings, outer_tasks, built })
     }
 
     pub(crate) async fn with_clock(change: impl FnOnce(&mut Settings), clock: Clock) -> Self {
         let (folder, seat, surroundings, outer_tasks) = Self::around();
         let built = seat.build_with(change, clock).await;
-        let events = collect(&built).await;
-        Self { _folder: folder, seat, surroundings, outer_tasks, built, events }
+        Self { _folder: folder, seat, surroundings, outer_tasks, built }
     }
 
     /// Everything but the service.
@@ -162,7 +169,6 @@ impl World {
     /// Builds the service again, on the same database.
     pub(crate) async fn rebuild(&mut self, change: impl FnOnce(&mut Settings)) {
         self.built = self.seat.build(change).await;
-        self.events = collect(&self.built).await;
     }
 
     /// Puts a cluster with this script into the registry, with no run yet.
@@ -231,13 +237,19 @@ impl World {
     }
 
     pub(crate) fn events(&self) -> Vec<Event> {
-        self.events.lock().unwrap().clone()
+        self.built.events()
     }
 
     /// How the run of an operation ends.
     pub(crate) async fn ended(&self, operation: OperationId) -> RunResult {
+        self.ended_beside(operation, &[]).await
+    }
+
+    /// How the run of an operation ends, where the other replicas' relays may tell of it, too.
+    pub(crate) async fn ended_beside(&self, operation: OperationId, others: &[&Built]) -> RunResult {
         until("the end of a run", async || {
-            self.events().into_iter().find_map(|event| match event {
+            let mut events = others.iter().flat_map(|other| other.events()).chain(self.events());
+            events.find_map(|event| match event {
                 Event::RunEnded { run, result } if run.operation == operation => Some(result),
                 _ => None,
             })
@@ -303,11 +315,11 @@ impl World {
     }
 }
 
-async fn collect(built: &Built) -> Arc<Mutex<Vec<Event>>> {
+async fn collect(bus: &Arc<dyn Bus>, tasks: &Tasks) -> Arc<Mutex<Vec<Event>>> {
     let events: Arc<Mutex<Vec<Event>>> = Arc::default();
-    let mut subscription = built.bus.subscribe("test", subscriptions::REGISTRY).await.unwrap();
-    let (seen, stop) = (Arc::clone(&events), built.tasks.token());
-    built.tasks.spawn("test events", async move {
+    let mut subscription = bus.subscribe("test", subscriptions::REGISTRY).await.unwrap();
+    let (seen, stop) = (Arc::clone(&events), tasks.token());
+    tasks.spawn("test events", async move {
         loop {
             let delivery = tokio::select! {
                 () = stop.cancelled() => return,

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 /// Picks from a sequence that is the same in every run (xorshift; its seed is not 0).
 struct Dice(u64);
@@ -28,8 +29,25 @@ impl Dice {
 }
 
 async fn launch_with_key(registry: &Harness, key: &str) -> (StatusCode, Value) {
-    let request = registry.request(Method::POST, "/products/demo/1.0").header("idempotency-key", key);
-    answer(request.json(&json!({"mem": 64})).send().await.unwrap()).await
+    settled(async || {
+        let request = registry.request(Method::POST, "/products/demo/1.0").header("idempotency-key", key);
+        answer(request.json(&json!({"mem": 64})).send().await.unwrap()).await
+    })
+    .await
+}
+
+/// The answer that is not a 503. Whoever does not get his turn to write within a few seconds is told that nothing was done
+/// and that he may ask again, and on a slow machine not everybody of a crowd does.
+async fn settled(ask: impl AsyncFn() -> (StatusCode, Value)) -> (StatusCode, Value) {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let (status, body) = ask().await;
+        if status != StatusCode::SERVICE_UNAVAILABLE {
+            return (status, body);
+        }
+        assert!(Instant::now() < end, "in vain asked again and again: {body}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]
@@ -221,6 +239,21 @@ fn facts(registry: &Harness, cluster: &ClusterId, launched: &Value, dice: &mut D
     facts
 }
 
+/// What a user may wish of a cluster at any time.
+async fn wish(registry: &Harness, kind: usize, cluster: &ClusterId, launched: &Value) -> (StatusCode, Value) {
+    let dn = cluster.dn();
+    match kind {
+        0 => registry.delete(&format!("/{dn}")).await,
+        1 => registry.post(&format!("/{dn}/retry"), json!({})).await,
+        2 => registry.delete(&format!("/operations/{}", launched["operation"].as_str().unwrap())).await,
+        _ => {
+            let path = format!("{API}/{dn}/termination");
+            let request = registry.request_as("ann", "user", Method::PUT, &path);
+            answer(request.json(&json!({"termination": "keep-data"})).send().await.unwrap()).await
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_storm_of_launches_facts_and_wishes_breaks_nothing() {
     const KEYS: usize = 24;
@@ -234,8 +267,9 @@ async fn a_storm_of_launches_facts_and_wishes_breaks_nothing() {
         let keys: Vec<String> = (0..KEYS).map(|key| format!("key-{key}")).collect();
         let launches = keys.iter().flat_map(|key| both.map(|at| launch_with_key(at, key)));
         let templates: Vec<String> = (0..10).map(|text| format!("{PAIR}{}", " ".repeat(text))).collect();
-        let puts =
-            templates.iter().enumerate().map(|(index, text)| both[index % 2].put("/products/demo/1.0/template", text));
+        let puts = templates.iter().enumerate().map(async |(index, text)| {
+            settled(async || both[index % 2].put("/products/demo/1.0/template", text).await).await
+        });
         let (launched, puts) = tokio::join!(join_all(launches), join_all(puts));
         assert!(puts.iter().all(|(status, _)| *status == 204));
         let mut clusters: Vec<(ClusterId, Value)> = Vec::new();
@@ -272,18 +306,8 @@ async fn a_storm_of_launches_facts_and_wishes_breaks_nothing() {
         }
         dice.shuffle(&mut deliveries);
         let facts = deliveries.into_iter().map(|(at, envelope)| both[at].envelope(envelope));
-        let wishes = wishes.into_iter().map(async |(at, wish, cluster, launched)| {
-            let (at, dn) = (both[at], cluster.dn());
-            match wish {
-                0 => at.delete(&format!("/{dn}")).await.0,
-                1 => at.post(&format!("/{dn}/retry"), json!({})).await.0,
-                2 => at.delete(&format!("/operations/{}", launched["operation"].as_str().unwrap())).await.0,
-                _ => {
-                    let path = format!("{API}/{dn}/termination");
-                    let request = at.request_as("ann", "user", Method::PUT, &path);
-                    request.json(&json!({"termination": "keep-data"})).send().await.unwrap().status()
-                }
-            }
+        let wishes = wishes.into_iter().map(async |(at, kind, cluster, launched)| {
+            settled(async || wish(both[at], kind, &cluster, &launched).await).await.0
         });
         let (_, wishes) = tokio::join!(join_all(facts), join_all(wishes));
         assert!(wishes.iter().all(|status| status.is_success() || *status == 409), "{wishes:?}");
