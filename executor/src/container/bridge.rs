@@ -1,12 +1,16 @@
-//! The hardware address of an engine's bridge, which is to stay.
+//! What an engine's bridge lacks with netavark as Debian 12 has it (1.4); Docker and CNI see to it themselves.
 //!
-//! A Linux bridge whose address nobody has set takes the lowest one of its ports: it changes as containers come and go, and
-//! for the others what leads to it is lost until they ask again. Docker, CNI and netavark from 1.9 on set it, older ones do
-//! not (containers/netavark#833). The kernel is asked in its own protocol (rtnetlink(7)), for the thread's network.
+//! - A hardware address that stays. A Linux bridge whose address nobody has set takes the lowest one of its ports: it changes
+//!   as containers come and go, and for the others what leads to it is lost until they ask again (containers/netavark#833).
+//! - Ports that a container's own packets may come back by. Where bridges call the firewall (`br_netfilter`), what a container
+//!   sends to its own published port is turned round within the bridge, which drops it else.
+//!
+//! The kernel is asked in its own protocol (rtnetlink(7)), for the thread's network.
 
+use super::inside::Inside;
 use nix::libc::{
-    AF_NETLINK, IFLA_ADDRESS, IFLA_IFNAME, NETLINK_ROUTE, NLM_F_ACK, NLM_F_REQUEST, NLMSG_ERROR, RTM_GETLINK,
-    RTM_NEWLINK, RTM_SETLINK,
+    AF_NETLINK, IFLA_ADDRESS, IFLA_IFNAME, IFLA_LINK, IFLA_PROTINFO, NETLINK_ROUTE, NLM_F_ACK, NLM_F_REQUEST,
+    NLMSG_ERROR, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, Read, Write};
@@ -18,7 +22,13 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 const ANSWER_BYTES: usize = 64 << 10;
 /// The head of a message, and what precedes the attributes of a device (`nlmsghdr`, `ifinfomsg`).
 const HEAD: usize = 16;
+const KIND_AT: usize = 4;
+const INDEX_AT: usize = HEAD + 4;
 const ATTRIBUTES_AT: usize = HEAD + 16;
+/// Of a port of a bridge: whether what came by it may leave by it (linux/if_link.h).
+const IFLA_BRPORT_MODE: u16 = 4;
+const PF_BRIDGE: u8 = 7;
+const NLA_F_NESTED: u16 = 1 << 15;
 
 /// Bridges whose addresses may change still.
 pub(super) struct Bridges {
@@ -54,24 +64,36 @@ impl Bridges {
 /// # Errors
 /// When this network has no such device, or the caller may not change it.
 fn keep_address(device: &str) -> io::Result<()> {
-    let mut name = device.as_bytes().to_vec();
-    name.push(0);
-    let mut socket = Socket::new(Domain::from(AF_NETLINK), Type::RAW, Some(Protocol::from(NETLINK_ROUTE)))?;
-    socket.set_read_timeout(Some(ANSWER_LIMIT))?;
-    let told = ask(&mut socket, RTM_GETLINK, NLM_F_REQUEST, &[(IFLA_IFNAME, &name)])?;
+    let told = ask(&Message::of(RTM_GETLINK).on(device))?;
     let address = attribute(&told, IFLA_ADDRESS).ok_or_else(|| io::Error::other("it has no address"))?;
-    let set = [(IFLA_IFNAME, &name[..]), (IFLA_ADDRESS, address)];
-    ask(&mut socket, RTM_SETLINK, NLM_F_REQUEST | NLM_F_ACK, &set).map(drop)
+    ask(&Message::of(RTM_SETLINK).on(device).with(IFLA_ADDRESS, address)).map(drop)
+}
+
+/// Lets what a container sends to itself by its bridge come back to it.
+///
+/// # Errors
+/// When it has no such device, or the caller may not change the bridge.
+pub(super) fn lead_back(container: &Inside, device: &str) -> io::Result<()> {
+    let told = container.run(|| ask(&Message::of(RTM_GETLINK).on(device)))?;
+    let port = attribute(&told, IFLA_LINK).and_then(|link| number(link, 0)).map(i32::from_ne_bytes);
+    let port = port.ok_or_else(|| io::Error::other("it leads nowhere"))?;
+    let mut message = Message::of(RTM_SETLINK);
+    message.0[HEAD] = PF_BRIDGE;
+    message.0[INDEX_AT..INDEX_AT + 4].copy_from_slice(&port.to_ne_bytes());
+    let hairpin = Message(Vec::new()).with(IFLA_BRPORT_MODE, &[1]);
+    ask(&message.with(IFLA_PROTINFO | NLA_F_NESTED, &hairpin.0)).map(drop)
 }
 
 /// Sends one message on a device and returns the answer.
-fn ask(socket: &mut Socket, kind: u16, flags: i32, attributes: &[(u16, &[u8])]) -> io::Result<Vec<u8>> {
-    socket.write_all(&message(kind, flags, attributes))?;
+fn ask(message: &Message) -> io::Result<Vec<u8>> {
+    let mut socket = Socket::new(Domain::from(AF_NETLINK), Type::RAW, Some(Protocol::from(NETLINK_ROUTE)))?;
+    socket.set_read_timeout(Some(ANSWER_LIMIT))?;
+    socket.write_all(&message.bytes())?;
     let mut answer = vec![0; ANSWER_BYTES];
     let length = socket.read(&mut answer)?;
     answer.truncate(length);
     let unclear = || io::Error::from(io::ErrorKind::InvalidData);
-    match number(&answer, 4).map(u16::from_ne_bytes).ok_or_else(unclear)? {
+    match number(&answer, KIND_AT).map(u16::from_ne_bytes).ok_or_else(unclear)? {
         RTM_NEWLINK => Ok(answer),
         // The kernel's errors are negative, and 0 is none.
         kind if i32::from(kind) == NLMSG_ERROR => {
@@ -84,20 +106,36 @@ fn ask(socket: &mut Socket, kind: u16, flags: i32, attributes: &[(u16, &[u8])]) 
     }
 }
 
-fn message(kind: u16, flags: i32, attributes: &[(u16, &[u8])]) -> Vec<u8> {
-    let mut message = vec![0; ATTRIBUTES_AT];
-    for (name, value) in attributes {
-        let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
-        message.extend(length.to_ne_bytes());
-        message.extend(name.to_ne_bytes());
-        message.extend(*value);
-        message.resize(message.len().next_multiple_of(4), 0);
+/// A message on a device, without its length.
+struct Message(Vec<u8>);
+
+impl Message {
+    fn of(kind: u16) -> Self {
+        let mut bytes = vec![0; ATTRIBUTES_AT];
+        // A question is answered by itself, a change when it is asked for that.
+        let flags = if kind == RTM_SETLINK { NLM_F_REQUEST | NLM_F_ACK } else { NLM_F_REQUEST };
+        bytes[KIND_AT..KIND_AT + 2].copy_from_slice(&kind.to_ne_bytes());
+        bytes[KIND_AT + 2..KIND_AT + 4].copy_from_slice(&(flags as u16).to_ne_bytes());
+        Self(bytes)
     }
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    message[..4].copy_from_slice(&length.to_ne_bytes());
-    message[4..6].copy_from_slice(&kind.to_ne_bytes());
-    message[6..8].copy_from_slice(&(flags as u16).to_ne_bytes());
-    message
+
+    fn on(self, device: &str) -> Self {
+        self.with(IFLA_IFNAME, &[device.as_bytes(), &[0]].concat())
+    }
+
+    fn with(mut self, name: u16, value: &[u8]) -> Self {
+        let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
+        self.0.extend(length.to_ne_bytes());
+        self.0.extend(name.to_ne_bytes());
+        self.0.extend(value);
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        self
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let length = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        [&length.to_ne_bytes()[..], &self.0[4..]].concat()
+    }
 }
 
 /// The value of a device's attribute.
@@ -116,27 +154,4 @@ fn attribute(message: &[u8], name: u16) -> Option<&[u8]> {
 /// The bytes of a number.
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at + N)?.try_into().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attributes_are_found_behind_others() {
-        let address = [2, 0x42, 10, 89, 1, 1];
-        let message = message(RTM_NEWLINK, 0, &[(IFLA_IFNAME, b"podman2\0"), (IFLA_ADDRESS, &address)]);
-        assert_eq!(message.len(), ATTRIBUTES_AT + 12 + 12);
-        assert_eq!(attribute(&message, IFLA_ADDRESS), Some(&address[..]));
-        assert_eq!(attribute(&message, 99), None);
-        for cut in 0..message.len() {
-            assert!(attribute(&message[..cut], 99).is_none());
-        }
-    }
-
-    #[test]
-    fn a_device_that_is_missing_is_an_error_of_the_kernel() {
-        let error = keep_address("bigdata-none").unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(nix::libc::ENODEV), "{error}");
-    }
 }

@@ -27,18 +27,26 @@ impl Inside {
         self.socket()?.connect(SocketAddr::from((address, port))).await
     }
 
-    /// A socket stays in the network that it was made in, and a thread does, too: so this one is made by a thread of its own.
+    /// A socket stays in the network that it was made in.
     fn socket(&self) -> io::Result<TcpSocket> {
-        let make = || {
+        self.run(TcpSocket::new_v4)
+    }
+
+    /// Does something there. A thread stays in a network, too: so it is one of its own.
+    ///
+    /// # Errors
+    /// Those of what is done, and when this process may not enter.
+    pub(super) fn run<T: Send>(&self, act: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        let enter = || {
             setns(&self.0, CloneFlags::CLONE_NEWNET).map_err(|error| {
                 io::Error::new(
                     io::ErrorKind::PermissionDenied,
                     format!("the container's network cannot be entered: {error}"),
                 )
             })?;
-            TcpSocket::new_v4()
+            act()
         };
-        let made = std::thread::scope(|scope| scope.spawn(make).join());
-        made.unwrap_or_else(|_| Err(io::Error::other("the container's network cannot be entered")))
+        let done = std::thread::scope(|scope| scope.spawn(enter).join());
+        done.unwrap_or_else(|_| Err(io::Error::other("the container's network cannot be entered")))
     }
 }

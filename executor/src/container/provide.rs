@@ -15,7 +15,7 @@ use serde_json::json;
 use std::collections::HashMap;
 
 /// The name that engines give the first interface of a container.
-const FIRST: &str = "eth0";
+pub(super) const FIRST: &str = "eth0";
 /// The version of Podman's own interface that is asked: the oldest one that Podman 4 and 5 speak.
 const PODMAN_API: &str = "/v4.0.0/libpod";
 

@@ -1,15 +1,17 @@
 //! A workload that is a container: made or taken up again, watched, ended.
 
 use super::Containers;
+use super::bridge;
 use super::command::is_not_running;
 use super::create::{body, connection, name};
 use super::ending::Watch;
 use super::engine::{Engine, in_words};
 use super::found::{Found, inspect, processes, remove};
+use super::inside::Inside;
 use super::memory;
 use super::networks::{self, Connection};
 use super::output;
-use super::provide;
+use super::provide::{self, FIRST};
 use crate::node::workload::{last_lines, refresh_peers};
 use crate::node::{Fixture, Processes};
 use crate::process::in_words as ending_in_words;
@@ -234,7 +236,13 @@ async fn begin_on_bridges(engine: &Engine, name: &str, connection: &Connection) 
         }
     };
     bridges.keep_at_last();
-    found
+    let found = found?;
+    if let Some(pid) = found.pid.filter(|_| engine.is_podman() && matches!(connection, Connection::Cluster(_)))
+        && let Err(error) = Inside::of(pid).and_then(|inside| bridge::lead_back(&inside, FIRST))
+    {
+        tracing::info!(%error, "the container may not reach its own published ports");
+    }
+    Ok(found)
 }
 
 /// Starts a container that is made. An engine that gives no answer may have started it all the same: then what it says of
