@@ -1,4 +1,4 @@
-//! What keeps the sources as they are meant to be: the layers between the crates, and sizes.
+//! What keeps the sources as they are meant to be: the layers between the crates, sizes, and documents that lead somewhere.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -132,6 +132,38 @@ fn sizes_are_watched_and_nothing_is_left_for_later() {
         }
     }
     assert_eq!(left, Vec::<String>::new(), "work that is left for later belongs into the issues");
+}
+
+/// The paths in a document that begin with a folder of the project, as they stand in its code spans.
+fn named_paths(text: &str) -> Vec<&str> {
+    let folders = std::fs::read_dir(root()).unwrap().flatten().filter(|entry| entry.path().is_dir());
+    let folders: BTreeSet<String> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    let is_path = |span: &&str| {
+        let plain = span.chars().all(|letter| letter.is_ascii_alphanumeric() || "/._-".contains(letter));
+        plain && span.split_once('/').is_some_and(|(first, _)| folders.contains(first))
+    };
+    text.split('`').skip(1).step_by(2).filter(is_path).collect()
+}
+
+#[test]
+fn documents_name_files_that_there_are() {
+    let mut documents = vec![root().join("README.md"), root().join("ARCHITECTURE.md")];
+    for folder in ["docs", "docs/decisions"] {
+        let entries = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        documents.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    }
+    let (mut found, mut missing) = (0, Vec::new());
+    for document in documents {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for path in named_paths(&text) {
+            found += 1;
+            if !root().join(path).exists() {
+                missing.push(format!("{}: {path}", document.strip_prefix(root()).unwrap().display()));
+            }
+        }
+    }
+    assert!(found > 20, "the documents name {found} files only");
+    assert_eq!(missing, Vec::<String>::new(), "moved or removed");
 }
 
 #[test]
