@@ -1,4 +1,8 @@
-//! For tests: databases and a bus that exist for one test.
+//! For tests: databases and a bus that exist for one test, and how late the machine is.
+
+mod stalls;
+
+pub use stalls::Stalls;
 
 use crate::bus::rabbitmq::BusSettings;
 use crate::db::{Db, Migrations};

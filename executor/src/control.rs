@@ -113,17 +113,18 @@ impl Control {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
         let mut body = Some(body);
-        let answered = match self.caller(&head) {
+        let (answered, patience) = match self.caller(&head) {
             Ok(caller) => {
                 tracing::debug!(%caller, method = %head.method, path = head.uri.path(), "control");
-                self.route(&head, &mut body).await
+                (self.route(&head, &mut body).await, DRAIN_LIMIT)
             }
-            Err(failure) => Err(failure),
+            // Strangers hold no connection for long.
+            Err(failure) => (Err(failure), PATIENCE),
         };
         if answered.is_err()
             && let Some(body) = &mut body
         {
-            drain(body).await;
+            drain(body, patience).await;
         }
         answered.unwrap_or_else(Failure::into_response)
     }
@@ -178,7 +179,7 @@ fn look_at_silence(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Takes what a refused caller still sends, within bounds: one that is cut off in the middle never sees the answer.
-async fn drain(body: &mut Incoming) {
+async fn drain(body: &mut Incoming, patience: Duration) {
     let read = async {
         let mut bytes = 0;
         while let Some(Ok(frame)) = body.frame().await {
@@ -189,7 +190,7 @@ async fn drain(body: &mut Incoming) {
         }
     };
     // A caller slower than that is cut off.
-    let _ = timeout(DRAIN_LIMIT, read).await;
+    let _ = timeout(patience, read).await;
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ fn client(members: &[SocketAddr], token: &Token) -> InternalClient {
 }
 
 /// What the next request comes to. A replica that failed is left alone for a second at first, and for longer each time: on a
-/// machine that stands still for as long it is asked once more.
+/// machine that stands still for as long it is asked once more, up to four times.
 async fn next<T>(mut request: impl AsyncFnMut() -> Result<T, ClientError>) -> T {
     let mut answer = request().await;
     for _ in 0..4 {

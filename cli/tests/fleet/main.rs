@@ -3,7 +3,7 @@
 //!
 //! `BIGDATA_TEST_FLEET=1` runs these tests; they need what `deploy/fleet` needs, and fail where a part is missing.
 //! A test that fails leaves its fleet's folder behind, and the next one begins with a new fleet.
-//! `BIGDATA_FLEET_ROUNDS` (4) and `BIGDATA_FLEET_SEED` (a new one) steer the sweep; 0: every fault, long ones too.
+//! `BIGDATA_FLEET_ROUNDS` (4) and `BIGDATA_FLEET_SEED` (a new one) steer each of the three sweeps; 0: every fault, long ones too.
 //! `BIGDATA_FLEET_FAULT` names the only fault of the sweep, or a part of its name; that may be a long one.
 //! `BIGDATA_FLEET_LATE_SECONDS` (10, in the whole sweep 1800) says how late events are that are late.
 //! `BIGDATA_PRODUCT_ROUNDS` (5) says how often MariaDB's primary dies while a client writes, and services beside it;
@@ -35,8 +35,6 @@ mod proxy;
 mod restore;
 mod rival;
 mod scenarios;
-#[path = "../products/stalls.rs"]
-mod stalls;
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "this test wants less of it than those that it was made for")]
 mod support;

@@ -3,9 +3,9 @@
 use crate::Scenario;
 use crate::cluster::{Client, Cluster};
 use crate::fleet::{Fleet, until};
-use crate::stalls::Stalls;
 use crate::sweep::{number, task_of};
 use crate::writer::Writer;
+use bigdata_chassis::testing::Stalls;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;

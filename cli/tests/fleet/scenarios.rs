@@ -3,7 +3,7 @@
 use crate::Scenario;
 use crate::checks;
 use crate::fleet::{FRAMEWORKS, Fleet, until};
-use crate::stalls::Stalls;
+use bigdata_chassis::testing::Stalls;
 use std::time::{Duration, Instant};
 
 /// The tests of this file.

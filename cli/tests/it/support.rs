@@ -130,6 +130,7 @@ impl Platform {
         let mut output = run();
         for _ in 0..4 {
             if String::from_utf8_lossy(&output.stderr).contains(LATE) {
+                eprintln!("asked again: bigdata {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
                 output = run();
             }
         }

@@ -14,7 +14,6 @@ mod mariadb_secrets;
 mod mariadb_upkeep;
 mod server;
 mod slurm;
-mod stalls;
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "these tests want less of it than those that it was made for")]
 mod support;

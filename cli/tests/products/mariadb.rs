@@ -3,9 +3,9 @@
 use crate::canaries::Canaries;
 use crate::cluster::{Client, Cluster};
 use crate::server::{Fault, thaw, try_query};
-use crate::stalls::Stalls;
 use crate::support::{Data, Platform, get, until};
 use crate::writer::Writer;
+use bigdata_chassis::testing::Stalls;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeSet;

@@ -1,8 +1,8 @@
 //! Slurm: jobs run, and live over what happens to the nodes.
 
 use crate::server::executor_of;
-use crate::stalls::Stalls;
 use crate::support::{Data, Platform, templates, until};
+use bigdata_chassis::testing::Stalls;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;

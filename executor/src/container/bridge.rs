@@ -1,15 +1,15 @@
-//! What an engine's bridge lacks with netavark as Debian 12 has it (1.4); Docker and CNI see to it themselves.
+//! Two faults of bridges as netavark 1.4 makes them, which Debian 12 has; Docker and CNI make them without.
 //!
-//! - A hardware address that stays. A Linux bridge whose address nobody has set takes the lowest one of its ports: it changes
-//!   as containers come and go, and for the others what leads to it is lost until they ask again (containers/netavark#833).
-//! - Ports that a container's own packets may come back by. Where bridges call the firewall (`br_netfilter`), what a container
-//!   sends to its own published port is turned round within the bridge, which drops it else.
+//! - The bridge's hardware address changes. A Linux bridge whose address nobody has set takes the lowest one of its ports, so
+//!   containers that come and go change it, and peers send to the former one until they ask again (containers/netavark#833).
+//! - Its ports are not in hairpin mode. Where bridges call the firewall (`br_netfilter`), what a container sends to its own
+//!   published port is turned round within the bridge, and is dropped there without that mode.
 //!
 //! The kernel is asked in its own protocol (rtnetlink(7)), for the thread's network.
 
 use super::inside::Inside;
 use nix::libc::{
-    AF_NETLINK, IFLA_ADDRESS, IFLA_IFNAME, IFLA_LINK, IFLA_PROTINFO, NETLINK_ROUTE, NLM_F_ACK, NLM_F_REQUEST,
+    AF_NETLINK, ENODEV, IFLA_ADDRESS, IFLA_IFNAME, IFLA_LINK, IFLA_PROTINFO, NETLINK_ROUTE, NLM_F_ACK, NLM_F_REQUEST,
     NLMSG_ERROR, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK,
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -30,31 +30,43 @@ const IFLA_BRPORT_MODE: u16 = 4;
 const PF_BRIDGE: u8 = 7;
 const NLA_F_NESTED: u16 = 1 << 15;
 
-/// Bridges whose addresses may change still.
+/// The bridges of a container.
 pub(super) struct Bridges {
-    loose: Vec<String>,
+    devices: Vec<String>,
+    /// Those that are not seen yet.
+    missing: Vec<String>,
+    /// The container's interface whose ports are published.
+    publishes: Option<&'static str>,
 }
 
 impl Bridges {
-    pub(super) fn new(devices: Vec<String>) -> Self {
-        Self { loose: devices }
+    pub(super) fn new(devices: Vec<String>, publishes: Option<&'static str>) -> Self {
+        Self { missing: devices.clone(), devices, publishes }
     }
 
-    pub(super) fn are_loose(&self) -> bool {
-        !self.loose.is_empty()
+    pub(super) fn are_missing(&self) -> bool {
+        !self.missing.is_empty()
     }
 
-    /// Lets those that are there keep theirs.
+    /// Lets those that are there keep their addresses.
     pub(super) fn keep(&mut self) {
-        self.loose.retain(|device| keep_address(device).is_err());
+        let is_missing = |error: &io::Error| error.raw_os_error() == Some(ENODEV);
+        self.missing.retain(|device| keep_address(device).is_err_and(|error| is_missing(&error)));
     }
 
-    /// The same, once all that there will be are there.
-    pub(super) fn keep_at_last(self) {
-        for device in self.loose {
-            if let Err(error) = keep_address(&device) {
+    /// Does what is left to do for a container that runs, and tells what cannot be done.
+    pub(super) fn settle(&self, pid: Option<i32>) {
+        for device in &self.devices {
+            if let Err(error) = keep_address(device) {
                 tracing::info!(device, %error, "when nodes come or go, others may lose connections for a while");
             }
+        }
+        let (false, Some(interface), Some(pid)) = (self.devices.is_empty(), self.publishes, pid) else { return };
+        match Inside::of(pid).and_then(|container| lead_back(&container, interface)) {
+            // It has ended already.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::info!(%error, "the container may not reach its own published ports"),
+            Ok(()) => {}
         }
     }
 }
@@ -69,17 +81,22 @@ fn keep_address(device: &str) -> io::Result<()> {
     ask(&Message::of(RTM_SETLINK).on(device).with(IFLA_ADDRESS, address)).map(drop)
 }
 
-/// Lets what a container sends to itself by its bridge come back to it.
+/// Lets what a container sends to itself by its bridge come back to it (hairpin mode).
 ///
 /// # Errors
-/// When it has no such device, or the caller may not change the bridge.
-pub(super) fn lead_back(container: &Inside, device: &str) -> io::Result<()> {
+/// When it has no such device, the bridge is in another network than the caller, or the caller may not change it.
+fn lead_back(container: &Inside, device: &str) -> io::Result<()> {
     let told = container.run(|| ask(&Message::of(RTM_GETLINK).on(device)))?;
-    let port = attribute(&told, IFLA_LINK).and_then(|link| number(link, 0)).map(i32::from_ne_bytes);
-    let port = port.ok_or_else(|| io::Error::other("it leads nowhere"))?;
-    let mut message = Message::of(RTM_SETLINK);
+    let port: [u8; 4] = attribute(&told, IFLA_LINK)
+        .and_then(|link| number(link, 0))
+        .ok_or_else(|| io::Error::other("the container's interface leads nowhere"))?;
+    // An index means something in the engine's network alone: there, that one leads back into the container.
+    let other_end = ask(&Message::of(RTM_GETLINK).at(port))?;
+    if attribute(&other_end, IFLA_LINK) != told.get(INDEX_AT..INDEX_AT + 4) {
+        return Err(io::Error::other("the engine is in another network"));
+    }
+    let mut message = Message::of(RTM_SETLINK).at(port);
     message.0[HEAD] = PF_BRIDGE;
-    message.0[INDEX_AT..INDEX_AT + 4].copy_from_slice(&port.to_ne_bytes());
     let hairpin = Message(Vec::new()).with(IFLA_BRPORT_MODE, &[1]);
     ask(&message.with(IFLA_PROTINFO | NLA_F_NESTED, &hairpin.0)).map(drop)
 }
@@ -121,6 +138,11 @@ impl Message {
 
     fn on(self, device: &str) -> Self {
         self.with(IFLA_IFNAME, &[device.as_bytes(), &[0]].concat())
+    }
+
+    fn at(mut self, index: [u8; 4]) -> Self {
+        self.0[INDEX_AT..INDEX_AT + 4].copy_from_slice(&index);
+        self
     }
 
     fn with(mut self, name: u16, value: &[u8]) -> Self {

@@ -15,7 +15,7 @@ use serde_json::json;
 use std::collections::HashMap;
 
 /// The name that engines give the first interface of a container.
-pub(super) const FIRST: &str = "eth0";
+const FIRST: &str = "eth0";
 /// The version of Podman's own interface that is asked: the oldest one that Podman 4 and 5 speak.
 const PODMAN_API: &str = "/v4.0.0/libpod";
 
@@ -106,7 +106,8 @@ pub(super) async fn bridges(engine: &Engine, connection: &Connection) -> Bridges
         let made = raw::get::<Made>(engine, &path).await;
         devices.extend(made.ok().flatten().and_then(|made| made.network_interface));
     }
-    Bridges::new(devices)
+    let publishes = matches!(connection, Connection::Cluster(_)).then_some(FIRST);
+    Bridges::new(devices, publishes)
 }
 
 /// Removes those that no container of the platform is made for.

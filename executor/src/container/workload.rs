@@ -1,17 +1,15 @@
 //! A workload that is a container: made or taken up again, watched, ended.
 
 use super::Containers;
-use super::bridge;
 use super::command::is_not_running;
 use super::create::{body, connection, name};
 use super::ending::Watch;
 use super::engine::{Engine, in_words};
 use super::found::{Found, inspect, processes, remove};
-use super::inside::Inside;
 use super::memory;
 use super::networks::{self, Connection};
 use super::output;
-use super::provide::{self, FIRST};
+use super::provide;
 use crate::node::workload::{last_lines, refresh_peers};
 use crate::node::{Fixture, Processes};
 use crate::process::in_words as ending_in_words;
@@ -28,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// The pause between two looks for a bridge that is just being made.
-const BRIDGE_PAUSE: Duration = Duration::from_millis(10);
+const BRIDGE_PAUSE: Duration = Duration::from_millis(50);
 /// How long output may still be read after the container's end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
 /// The pause before an engine is asked again that did not answer.
@@ -76,6 +74,7 @@ impl ContainerWorkload {
         match inspect(engine, &name).await? {
             Some(found) if found.is_running => {
                 tracing::info!(id = found.id, "the container of an earlier executor goes on");
+                provide::bridges(engine, &connection).await.settle(found.pid);
                 runtime.look_inside(&connection, found.pid);
                 return Ok(Self::new(engine, fixture, found, Duration::ZERO));
             }
@@ -232,16 +231,11 @@ async fn begin_on_bridges(engine: &Engine, name: &str, connection: &Connection) 
         tokio::select! {
             biased;
             found = &mut begun => break found,
-            () = sleep(BRIDGE_PAUSE), if bridges.are_loose() => bridges.keep(),
+            () = sleep(BRIDGE_PAUSE), if bridges.are_missing() => bridges.keep(),
         }
     };
-    bridges.keep_at_last();
     let found = found?;
-    if let Some(pid) = found.pid.filter(|_| engine.is_podman() && matches!(connection, Connection::Cluster(_)))
-        && let Err(error) = Inside::of(pid).and_then(|inside| bridge::lead_back(&inside, FIRST))
-    {
-        tracing::info!(%error, "the container may not reach its own published ports");
-    }
+    bridges.settle(found.pid);
     Ok(found)
 }
 

@@ -134,6 +134,8 @@ async fn a_clusters_bridge_publishes_its_ports_and_goes_with_its_last_node() {
     assert_eq!(fetched(&second, "node0.demo.local", 31_005).await, "here\n");
     assert_eq!(fetched(&second, "node1", 8080).await, "here\n", "its own name is its own address");
     assert_eq!(fetched(&second, MACHINE, 31_006).await, "here\n", "its own published port");
+    let links = run("ip", &["-d", "link"]);
+    assert_eq!(links.matches("hairpin on").count(), 2, "every node's port of the bridge: {links}");
     network_gone(engine, "bigdata-left", &first).await;
 
     gone(&mut first, engine).await;

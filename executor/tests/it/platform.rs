@@ -43,6 +43,25 @@ pub(crate) struct Platform {
     events: Mutex<Option<mpsc::Sender<Event>>>,
 }
 
+/// Somebody who is connected, until this is dropped.
+struct Connected {
+    platform: Arc<Platform>,
+    peer: SocketAddr,
+}
+
+impl Connected {
+    fn new(platform: &Arc<Platform>, peer: SocketAddr) -> Self {
+        platform.connected.send_if_modified(|all| all.insert(peer));
+        Self { platform: Arc::clone(platform), peer }
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.platform.connected.send_if_modified(|all| all.remove(&self.peer));
+    }
+}
+
 impl Platform {
     /// Serves on a port of its own until the returned set is dropped.
     pub(crate) async fn serve(answer: Enrolment, task: TaskInfo) -> (Arc<Self>, SocketAddr, JoinSet<()>) {
@@ -63,17 +82,16 @@ impl Platform {
             let mut connections = JoinSet::new();
             while let Ok((stream, peer)) = listener.accept().await {
                 let platform = Arc::clone(&served);
-                let connected = Arc::clone(&served);
-                connected.connected.send_if_modified(|all| all.insert(peer));
+                let connected = Connected::new(&served, peer);
                 let service = service_fn(move |request| {
                     let platform = Arc::clone(&platform);
                     async move { Ok::<_, Infallible>(platform.answer(request).await) }
                 });
                 connections.spawn(async move {
+                    let _connected = connected;
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
                         .await;
-                    connected.connected.send_if_modified(|all| all.remove(&peer));
                 });
             }
         });
@@ -150,7 +168,11 @@ impl Platform {
                 let acknowledged =
                     Some(Acknowledged { task_id: status.task_id.clone(), uuid: status.uuid.clone().unwrap() });
                 self.updates.send_modify(|seen| seen.push(status));
-                self.send(Event { acknowledged, ..event(EventType::Acknowledged) }).await;
+                // One that is dead by now hears of nothing.
+                let events = self.events.lock().unwrap().clone();
+                if let Some(events) = events {
+                    let _ = events.send(Event { acknowledged, ..event(EventType::Acknowledged) }).await;
+                }
                 accepted()
             }
             _ => accepted(),

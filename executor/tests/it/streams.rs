@@ -149,24 +149,33 @@ async fn the_workload_s_own_figures_are_part_of_its_stats() {
 
 #[tokio::test]
 async fn a_killed_workload_is_told_at_once() {
-    // The machine's own delays meet some of them, not all.
-    let mut quickest = Duration::MAX;
-    for limit in [1, 5, 5] {
-        let restart = json!({ "limit": limit, "window_ms": 60_000, "backoff_ms": 10_000 });
-        let mut node = Node::launch(json!({ "command": ["sleep", "1000"], "restart": restart })).await;
-        node.wait("started", |_, report| report.started).await;
-        let health: Value = serde_json::from_str(&node.control(Method::GET, "/v1/health", "").await.1).unwrap();
-        let pid = nix::unistd::Pid::from_raw(health["pid"].as_i64().unwrap().try_into().unwrap());
-        let begin = Instant::now();
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
-        let (status, _) = node.wait("the end", |_, report| report.reason.is_some()).await;
-        println!("the end of a killed workload was told after {} ms", begin.elapsed().as_millis());
-        quickest = quickest.min(begin.elapsed());
-        if status.state == TaskState::Failed as i32 {
-            node.over().await;
-        } else {
-            node.kill(GRACE).await;
+    // It is given up, or started again.
+    for limit in [1, 5] {
+        let mut quickest = Duration::MAX;
+        // The machine's own delays meet some of them, not all.
+        for _ in 0..3 {
+            quickest = quickest.min(told_after(limit).await);
         }
+        println!("the end of a killed workload was told after {} ms", quickest.as_millis());
+        assert!(quickest < AT_ONCE, "{quickest:?}");
     }
-    assert!(quickest < AT_ONCE, "{quickest:?}");
+}
+
+/// How long it takes until the end of a killed workload is told that may end so often.
+async fn told_after(limit: u32) -> Duration {
+    let restart = json!({ "limit": limit, "window_ms": 60_000, "backoff_ms": 10_000 });
+    let mut node = Node::launch(json!({ "command": ["sleep", "1000"], "restart": restart })).await;
+    node.wait("started", |_, report| report.started).await;
+    let health: Value = serde_json::from_str(&node.control(Method::GET, "/v1/health", "").await.1).unwrap();
+    let pid = nix::unistd::Pid::from_raw(health["pid"].as_i64().unwrap().try_into().unwrap());
+    let begin = Instant::now();
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let (status, _) = node.wait("the end", |_, report| report.reason.is_some()).await;
+    let took = begin.elapsed();
+    if status.state == TaskState::Failed as i32 {
+        node.over().await;
+    } else {
+        node.kill(GRACE).await;
+    }
+    took
 }

@@ -1,8 +1,8 @@
 //! Several replicas on one database: one leads, and another goes on where it ended.
 
 use crate::stage::{Running, Stage};
-use crate::stalls::Stalls;
 use bigdata_chassis::http::ClientError;
+use bigdata_chassis::testing::Stalls;
 use bigdata_chassis::testing::databases;
 use bigdata_chassis::{Db, on_db, on_tx};
 use bigdata_common::api::explain::AgentList;

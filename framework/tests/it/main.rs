@@ -7,6 +7,4 @@ mod leadership;
 mod registry;
 mod service;
 mod stage;
-#[path = "../../../cli/tests/products/stalls.rs"]
-mod stalls;
 mod wishes;

@@ -13,6 +13,4 @@ mod platform;
 mod proxy;
 mod replicas;
 mod sample;
-#[path = "../../../cli/tests/products/stalls.rs"]
-mod stalls;
 mod upstream;

@@ -2,7 +2,7 @@
 
 use crate::platform::{LIMIT, Platform, SOON, eventually, nowhere};
 use crate::sample::CLUSTER;
-use crate::stalls::Stalls;
+use bigdata_chassis::testing::Stalls;
 use bigdata_common::status::ClusterStatus;
 use reqwest::Response;
 use serde_json::Value;

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 /// The longest that any single step of a test may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
-/// What needs no more than a moment takes less than this, also on a busy machine: less than the limits of the services. What
-/// the machine itself comes too late is not counted.
+/// What needs no more than a moment takes less than this, also on a busy machine: less than the limits of the services. Time
+/// by which the machine itself is late is not counted.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 pub(crate) struct Platform {

@@ -3,12 +3,12 @@
 use crate::openapi::assert_described;
 use crate::platform::{LIMIT, Platform, SOON, eventually, nowhere};
 use crate::sample::CLUSTER;
-use crate::stalls::Stalls;
 use crate::upstream::{LARGE, Upstream, large_hash};
 use bigdata_chassis::Tasks;
 use bigdata_chassis::http::Upstreams;
 use bigdata_chassis::readiness::CATALOG;
 use bigdata_chassis::secret::{Token, sha256_hex};
+use bigdata_chassis::testing::Stalls;
 use reqwest::{Body, Method, Response};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};

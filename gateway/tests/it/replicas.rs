@@ -2,10 +2,10 @@
 
 use crate::platform::{LIMIT, Platform, SOON, nowhere};
 use crate::sample::CLUSTER;
-use crate::stalls::Stalls;
 use actix_web::web;
 use bigdata_chassis::Tasks;
 use bigdata_chassis::http::{ApiError, Internal, Upstreams, server};
+use bigdata_chassis::testing::Stalls;
 use bigdata_common::api::problem::ProblemCode;
 use reqwest::{Method, Response};
 use serde_json::Value;

@@ -32,7 +32,8 @@ const BATCH: usize = 64;
 /// How often a process that is not a child of this one is looked at; often, for a while, after a stream has ended.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 const WATCH_CLOSELY: Duration = Duration::from_millis(20);
-/// How much longer than any grace period an orderly end may take.
+/// How much longer than any grace period an orderly end may take. Containers are removed in it, which an engine that is busy is
+/// slow at; what ends sooner is not waited for.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// To the shell.

@@ -1,10 +1,10 @@
 //! The logs as clients read them.
 
 use crate::Test;
-use crate::stalls::Stalls;
 use crate::support::{World, block_on, until};
 use actix_web::http::header::ACCEPT;
 use bigdata_chassis::http::ClientError;
+use bigdata_chassis::testing::Stalls;
 use bigdata_common::ClusterId;
 use bigdata_common::api::cluster::{LogLine, LogPage};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

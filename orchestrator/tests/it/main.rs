@@ -12,8 +12,6 @@ mod reach;
 mod replicas;
 mod roles;
 mod scripts;
-#[path = "../../../cli/tests/products/stalls.rs"]
-mod stalls;
 mod support;
 mod surroundings;
 
@@ -23,8 +21,8 @@ use std::{env, panic, process, thread};
 
 type Test = (&'static str, fn());
 
-/// What is done because it was asked for is done within this time, also on a busy machine; what the machine itself comes too
-/// late is not counted. It is less than what the service waits for a sandbox that does not end, before it gives it up.
+/// What is done because it was asked for is done within this time, also on a busy machine; time by which the machine itself
+/// is late is not counted. It is less than what the service waits for a sandbox that does not end, before it gives it up.
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(15);
 
 fn tests() -> Vec<Test> {

@@ -1,9 +1,9 @@
 //! Scripts that behave, and scripts that do not.
 
-use crate::stalls::Stalls;
 use crate::support::{PATIENCE, World, block_on, is_alive, processes_of_run, until};
 use crate::{AT_ONCE, Test};
 use bigdata_chassis::Clock;
+use bigdata_chassis::testing::Stalls;
 use bigdata_common::event::{Event, RunResult};
 use bigdata_common::status::ClusterStatus;
 use std::time::{Duration, Instant};

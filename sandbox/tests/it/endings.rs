@@ -45,13 +45,9 @@ fn what_cannot_start_says_why() {
         (script.to_str().unwrap(), 126, "interpreter"),
     ];
     for (command, code, text) in cases {
-        let ending = loop {
-            let ending = place.run(&place.spec(Profile::Workload, [command])).ending;
-            // A process that another test is just starting may still have the script open for writing.
-            if !ending.to_string().contains("Text file busy") {
-                break ending;
-            }
-        };
+        // A process that another test is just starting may still have the script open for writing.
+        let mut tries = (0..100).map(|_| place.run(&place.spec(Profile::Workload, [command])).ending);
+        let ending = tries.find(|ending| !ending.to_string().contains("Text file busy")).unwrap();
         let found = matches!(&ending, Ending::SetupFailed { what, .. } if what.contains(text));
         assert!(found && ending.exit_code() == code, "{command}: {ending:?}");
     }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// What a thread that wakes at every tick has come too late, and when it woke last.
+/// By how much a thread that wakes at every tick was late in sum, and when it woke last.
+#[derive(Debug)]
 struct Ticks {
     late: Duration,
     last: Instant,
@@ -20,30 +21,35 @@ impl Ticks {
 }
 
 /// Watches the machine from its start on, until it is dropped.
-pub(crate) struct Stalls {
+#[derive(Debug)]
+pub struct Stalls {
     ticks: Arc<Mutex<Ticks>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Stalls {
-    pub(crate) fn watch() -> Self {
+    /// Begins now.
+    pub fn watch() -> Self {
         let ticks = Arc::new(Mutex::new(Ticks { late: Duration::ZERO, last: Instant::now() }));
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, end) = (Arc::clone(&ticks), Arc::clone(&stop));
         std::thread::spawn(move || {
             while !end.load(Ordering::Relaxed) {
                 std::thread::park_timeout(TICK);
-                let mut ticks = shared.lock().unwrap();
+                let mut ticks = shared.lock().expect("nobody panics with it");
                 *ticks = Ticks { late: ticks.late(), last: Instant::now() };
             }
         });
         Self { ticks, stop }
     }
 
-    /// What was promised to take less than `promise` has taken no longer, but for what the machine itself came too late.
-    pub(crate) fn assert_kept(&self, promise: Duration, took: Duration, what: &str) {
-        let late = self.ticks.lock().unwrap().late();
-        assert!(took < promise + late, "{what}: {took:?}, promised are {promise:?}; {late:?} the machine slept");
+    /// Checks that what was promised to take less than `promise` has; time by which the machine itself was late is not counted.
+    ///
+    /// # Panics
+    /// When it has taken longer, with `what` it was.
+    pub fn assert_kept(&self, promise: Duration, took: Duration, what: &str) {
+        let late = self.ticks.lock().expect("nobody panics with it").late();
+        assert!(took < promise + late, "{what}: {took:?}, promised are {promise:?}; the machine was {late:?} late");
     }
 }
 
