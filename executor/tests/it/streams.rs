@@ -140,6 +140,7 @@ async fn the_workload_s_own_figures_are_part_of_its_stats() {
         let text = node.poll("/v1/stats", |text| reason == "time" || !text.contains("time limit")).await;
         let stats: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(stats["workload"], figures, "{command}: {stats}");
+        assert_eq!(node.control(Method::GET, "/v1/stats", "").await.0, 200, "{command}");
         let said = stats["workload_error"].as_str().unwrap_or_default();
         assert_eq!(said.is_empty(), reason.is_empty(), "{command}: {stats}");
         assert!(said.contains(reason), "{command}: {stats}");
